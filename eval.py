@@ -1,0 +1,46 @@
+"""Tests a trained network again: `python eval.py run=<run folder>` or `checkpoint=<file>`, on its own data or other."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fer.config import command
+
+
+@command("eval")
+def main(config: DictConfig) -> float:
+    """Rebuilds data and network from what the run recorded, tests, reports; gives the recorded validation accuracy."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+
+    from fer.errors import UserError
+    from fer.model import checkpoint
+    from fer.model.classifier import Classifier
+    from fer.report import finish
+    from fer.report.callbacks import BEST, LAST
+
+    began = time.perf_counter()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    weights = config.checkpoint or Path(config.run, BEST if config.test == "best" else LAST)
+    network, recipe = checkpoint.load(weights)
+
+    data = instantiate(config.data, _convert_="all")
+    if recipe["image"] != {"size": data.image_size, "channels": data.channels}:
+        raise UserError(f"{weights} takes faces of {recipe['image']}: leave data.image_size and data.channels as recorded")
+    data.prepare_data()
+    data.setup()
+    finish.show_data(folder, data)
+
+    classifier = Classifier(network, test_sets=list(data.test_sets))
+    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, _convert_="all")
+    trainer.test(classifier, data, verbose=False)
+    plain = OmegaConf.to_container(config)
+    seconds = time.perf_counter() - began
+    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe["metrics"], seconds)
+
+
+if __name__ == "__main__":
+    main()

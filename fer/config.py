@@ -1,0 +1,284 @@
+"""The border between Hydra and the rest: composes, checks every key and type, and turns errors into one sentence.
+
+Top-level keys have a schema in Hydra's ConfigStore. Below it, a node with a `_target_` is checked against that
+target's own signature, so that a class and its configuration cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import re
+import sys
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer.errors import UserError, did_you_mean
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+"""Folder of the YAML files."""
+
+RECORD = "config.yaml"
+"""File of a run folder that holds everything the run was composed of."""
+
+_CHOICES = {"contempt": ("as_neutral", "drop"), "test": ("last", "best")}
+
+
+@dataclass
+class TrainConfig:
+    """Top-level keys of `python train.py`; conf/train.yaml says what they mean."""
+
+    data: Any = MISSING
+    dataset: dict[str, Any] = field(default_factory=dict)
+    balance: Any = MISSING
+    split: Any = MISSING
+    augment: Any = None
+    model: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = None
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    seed: int = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    label_smoothing: float = MISSING
+    early_stopping: int | None = None
+    test: str = MISSING
+    contempt: str = MISSING
+    resume: str | None = None
+
+
+@dataclass
+class EvalConfig(TrainConfig):
+    """Top-level keys of `python eval.py`."""
+
+    run: str | None = None
+    checkpoint: str | None = None
+
+
+def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Callable[[], None]]:
+    """Turns a function of a composed configuration into a command-line program.
+
+    Args:
+        name: The file of conf/ to compose, "train" or "eval".
+
+    Returns:
+        A decorator. The decorated program checks the configuration before anything else happens; a `UserError` becomes
+        one sentence on standard error and exit code 2.
+    """
+
+    def decorate(function: Callable[[DictConfig], float | None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def checked(config: DictConfig) -> float | None:
+            check(config)
+            quieten()
+            try:
+                return function(config)
+            except UserError as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                fail(error)
+
+        @functools.wraps(function)
+        def program() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them its own way
+            try:
+                main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=prepare(name, sys.argv[1:]))
+                main(checked)()
+            except (UserError, HydraException, OmegaConfBaseException) as error:
+                fail(error)
+
+        return program
+
+    return decorate
+
+
+def prepare(name: str, overrides: list[str]) -> str:
+    """Registers the schema and what a run recorded, and gives the name of the file of conf/ to compose.
+
+    Args:
+        name: "train" or "eval".
+        overrides: The words of the command line.
+
+    Raises:
+        UserError: The run or checkpoint that is named cannot be read.
+    """
+    _register_resolvers()
+    store = ConfigStore.instance()
+    store.store("schema", TrainConfig)
+    named = dict(word.split("=", 1) for word in overrides if re.match(r"(run|checkpoint|resume)=.", word))
+    if not named:
+        if name == "eval" and not {"--help", "-h", "--cfg", "--info"} & set(overrides):
+            raise UserError("nothing to evaluate: name a run folder with run=<folder> or a file with checkpoint=<file>")
+        store.store("recorded", EvalConfig)
+        return name
+    key, value = next(iter(named.items()))
+    record = OmegaConf.to_container(recorded(value.strip("'\""), key))
+    assert isinstance(record, dict)
+    if name == "eval":  # a group that is chosen anew replaces what was recorded rather than mixing with it
+        record = {group: node for group, node in record.items() if f"{group}=" not in "\n".join(overrides) or group == key}
+    schema = EvalConfig if name == "eval" else TrainConfig
+    store.store("recorded", OmegaConf.merge(OmegaConf.structured(schema), record))
+    return "eval" if name == "eval" else "resume"
+
+
+def recorded(place: str, key: str) -> DictConfig:
+    """Reads what a run was composed of, from its folder or from a checkpoint.
+
+    Args:
+        place: The run folder, or the checkpoint's file where `key` is "checkpoint".
+        key: How the user named it, for the error: "run", "resume" or "checkpoint".
+
+    Raises:
+        UserError: There is no such run or checkpoint.
+    """
+    if key == "checkpoint":
+        from fer.model import checkpoint
+
+        return OmegaConf.create(checkpoint.read(place)["fer"]["config"])
+    file = Path(place, RECORD)
+    if not file.is_file():
+        raise UserError(f"{key}={place}: that is no run folder, since it has no {RECORD}: name the folder that train.py printed")
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _register_resolvers() -> None:
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    OmegaConf.register_new_resolver("run_folder", lambda resume: resume or f"runs/{now}", replace=True)
+    OmegaConf.register_new_resolver("eval_folder", lambda run: f"{run}/eval/{now}" if run else f"runs/eval_{now}", replace=True)
+
+
+def check(config: DictConfig) -> None:
+    """Checks every key and value.
+
+    Raises:
+        UserError: A key is unknown to what it configures, or a value has the wrong type; names the key and near matches.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(_sentence(error)) from None
+    assert isinstance(plain, dict)
+    for key, choices in _CHOICES.items():
+        if plain[key] not in choices:
+            raise UserError(f"{key}={plain[key]}: expected {' or '.join(choices)}")
+    for key in ("epochs", "batch_size", "early_stopping"):
+        if plain[key] is not None and plain[key] < 1:
+            raise UserError(f"{key}={plain[key]}: expected 1 or more")
+    for path, node in _targets({key: plain[key] for key in sorted(plain, key=lambda key: str(key) == "data")}):
+        _check_node(path, node)
+
+
+def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields every node below that has a `_target_`, with its dotted path."""
+    if isinstance(node, dict) and "_target_" in node:
+        yield path, node
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from _targets(child, f"{path}.{key}" if path else str(key))
+
+
+def _check_node(path: str, node: dict[str, Any]) -> None:
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except (ImportError, ValueError, AttributeError, HydraException):
+        raise UserError(f"{path}._target_={node['_target_']}: there is no such class or function") from None
+    parameters = inspect.signature(target).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    hints = _hints(target)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in parameters:
+            raise UserError(f"unknown key '{path}.{key}': " + did_you_mean(key, parameters))
+        if key in hints and not _holds_targets(value):
+            _check_type(f"{path}.{key}", value, hints[key])
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):  # a library that keeps its types for the type checker
+        return {}
+
+
+def _holds_targets(value: Any) -> bool:
+    return value == {} or next(_targets(value), None) is not None
+
+
+def _check_type(key: str, value: Any, hint: Any) -> None:
+    from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
+        raise UserError(f"{key}{place}={problem['input']}: {problem['msg'].replace('Input should', 'it should')}") from None
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return
+
+
+def fail(error: Exception) -> typing.NoReturn:
+    """Prints an error as one sentence and ends with exit code 2."""
+    print(f"error: {_sentence(error)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _sentence(error: Exception) -> str:
+    """Says in one sentence what Hydra says in many lines."""
+    text = str(error)
+    unknown = re.search(r"Could not override '([^']+)'|Key '[^']+' (?:is )?not in[^\n]*\n\s*full_key: (\S+)", text)
+    if unknown:
+        key = unknown[1] or unknown[2]
+        return f"unknown key '{key}': " + did_you_mean(key, known_keys())
+    choice = re.search(r"Could not find '([^']+)'", text)
+    if choice:
+        group, _, name = choice[1].rpartition("/")
+        options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"unknown choice {group}={name}: " + did_you_mean(name, options) if group else f"there is no conf/{name}.yaml"
+    group = re.search(r"Could not override '([^']+)'. No match", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("object_type")]
+    key_line = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    sentence = lines[0] if lines else type(error).__name__
+    return f"{key_line}: {sentence}" if key_line else sentence
+
+
+def known_keys() -> list[str]:
+    """Names every dotted key of the default configuration, and every group of conf/."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(hydra.compose("train"), resolve=False)
+    return [*_paths(plain), *(path.name for path in CONF.iterdir() if path.is_dir())]
+
+
+def _paths(node: Any, path: str = "") -> Iterator[str]:
+    for key, child in node.items() if isinstance(node, dict) else ():
+        full = f"{path}.{key}" if path else str(key)
+        yield full
+        yield from _paths(child, full)
+
+
+def quieten() -> None:
+    """Silences what Lightning says at every start and what no user can act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists and is not empty.*"):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,1 @@
+"""From raw folders to batches: readers, cache, split, balance, augmentation and the LightningDataModule."""

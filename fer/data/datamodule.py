@@ -1,0 +1,246 @@
+"""The LightningDataModule: reads, balances, splits and serves batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fer.data import cache
+from fer.data.augment import Augmentation
+from fer.data.balance import Balance, Selection
+from fer.data.demo import draw_data_sets
+from fer.data.faces import Faces, OnError
+from fer.data.reader import Reader
+from fer.data.split import Parts, Split
+from fer.errors import UserError
+
+
+class Batch(NamedTuple):
+    """Faces, uint8 (B, C, H, W); their classes, int64 (B,); and their rows in `Faces`, int64 (B,)."""
+
+    images: Tensor
+    emotion: Tensor
+    row: Tensor
+
+
+class FacesDataModule(L.LightningDataModule):
+    """Merges data sets, makes the classes equal, splits, and serves batches of uint8 faces.
+
+    After `setup`, `faces` holds what the parts are made of, `parts` the rows of each part, and `counts` the number of
+    faces per data set and emotion at each stage.
+
+    Args:
+        readers: Name -> reader of each data set to merge.
+        balance: Chooses the faces to keep.
+        split: Divides them into three parts.
+        augment: Changes training faces; None leaves them as they are.
+        root: Folder of the raw folders; only used when faces are drawn.
+        scale: None reads what is there; a number first draws demo faces at this share of the real counts into `root`.
+        image_size: Height and width of the faces served, pixels.
+        channels: 1 (grey) or 3 (RGB).
+        on_error: "stop" or "skip" at a damaged file.
+        cache_dir: Folder of the cache; None reads the raw folders every time.
+        batch_size: Faces per training batch.
+        eval_batch_size: Faces per validation and test batch.
+        workers: Processes that make batches beside the training process.
+        seed: Seed of balance, split, order and augmentation.
+    """
+
+    def __init__(
+        self,
+        readers: Mapping[str, Reader],
+        balance: Balance,
+        split: Split,
+        augment: Augmentation | None = None,
+        root: str = "data",
+        scale: float | None = None,
+        image_size: int = 48,
+        channels: int = 1,
+        on_error: OnError = "stop",
+        cache_dir: str | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if channels not in (1, 3):
+            raise UserError(f"data.channels={channels}: expected 1 (grey) or 3 (RGB)")
+        for name, value in (("data.image_size", image_size), ("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"{name}={value}: expected 1 or more")
+        if not readers:
+            raise UserError("dataset=[] names no data set: choose some, for example dataset=[fer2013,ckplus,kdef]")
+        self.readers, self.balance, self.split, self.augment = readers, balance, split, augment
+        self.root, self.scale = root, scale
+        self.image_size, self.channels, self.on_error, self.cache_dir = image_size, channels, on_error, cache_dir
+        self.batch_size, self.eval_batch_size, self.workers, self.seed = batch_size, eval_batch_size, workers, seed
+        self.faces: Faces
+        self.parts: Parts
+        self.counts: dict[str, Any] = {}
+        self.dropped: dict[str, int] = {}
+
+    def prepare_data(self) -> None:
+        """Draws the demo faces if they are wanted and not there yet."""
+        if self.scale is not None:
+            draw_data_sets(Path(self.root), self.scale)
+
+    def setup(self, stage: str = "") -> None:
+        """Reads, balances and splits; a second call does nothing.
+
+        Raises:
+            UserError: The data cannot be read, balanced or split as configured.
+        """
+        if self.counts:
+            return
+        found = Faces.concatenate(
+            [cache.read(r, self.image_size, self.channels, self.on_error, self.cache_dir) for r in self.readers.values()]
+        )
+        faces = found
+        if self.balance.before_split:
+            faces = self._balanced(found, np.arange(len(found)))
+        parts = self.split(faces, self.seed)
+        self.dropped |= parts.dropped
+        if not self.balance.before_split:
+            trained = self._balanced_rows(faces, parts.train)
+            parts = Parts(trained, parts.val, parts.test, parts.dropped)
+        self.faces, self.parts = faces, parts
+        self.counts = {"found": found.counts()}
+        if self.balance.before_split:
+            self.counts["balanced"] = faces.counts()
+        self.counts |= {part: faces.select(rows).counts() for part, rows in self._rows().items()}
+
+    def _balanced(self, faces: Faces, rows: NDArray[np.int64]) -> Faces:
+        kept = self._balanced_rows(faces, rows)
+        return faces if len(kept) == len(faces) else faces.select(kept)
+
+    def _balanced_rows(self, faces: Faces, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        among = faces if len(rows) == len(faces) else faces.select(rows)
+        selection: Selection = self.balance(among, self.seed)
+        self.dropped |= selection.dropped
+        return rows[selection.rows]
+
+    def _rows(self) -> dict[str, NDArray[np.int64]]:
+        return {"train": self.parts.train, "val": self.parts.val, "test": self.parts.test}
+
+    @property
+    def test_sets(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of each test set: one per data set that has test faces, in the order of `Faces.sources`."""
+        source = self.faces.table["source"].to_numpy()[self.parts.test]
+        return {name: self.parts.test[source == name] for name in self.faces.sources if (source == name).any()}
+
+    @property
+    def digest(self) -> str:
+        """Digest of every face's pixels and class in each part, in order: equal for equal data only."""
+        whole = hashlib.blake2b(digest_size=16)
+        keys = (self.faces.table["digest"] + ":" + self.faces.table["emotion"].astype(str)).to_numpy()
+        for part, rows in self._rows().items():
+            whole.update(f"{part} {' '.join(keys[rows])}\n".encode())
+        return whole.hexdigest()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Serves the training part in a new order every epoch."""
+        return self._loader(self.parts.train, self.batch_size, training=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Serves the validation part."""
+        return self._loader(self.parts.val, self.eval_batch_size)
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Serves each of `test_sets` in a loader of its own."""
+        return [self._loader(rows, self.eval_batch_size) for rows in self.test_sets.values()]
+
+    def _loader(self, rows: NDArray[np.int64], batch_size: int, training: bool = False) -> DataLoader[Batch]:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return DataLoader(
+            FacesDataset(self.faces, rows, self.augment if training else None, self.seed),
+            sampler=BatchSampler(len(rows), batch_size, training, self.seed, rank, world),
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Lightning would seed workers from, and Python's default base seed advance, the global generator,
+            # and with it every dropout mask after it.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class FacesDataset(Dataset[Batch]):
+    """Batches of some rows of `Faces`: an item is a whole batch.
+
+    Args:
+        faces: Where the rows lie.
+        rows: Rows to serve, int64 (N,).
+        augment: Changes each face; None leaves them as they are and takes a batch by one index selection.
+        seed: Seed of the changes.
+    """
+
+    def __init__(self, faces: Faces, rows: NDArray[np.int64], augment: Augmentation | None, seed: int) -> None:
+        self.images, self.emotion, self.rows = faces.images, faces.emotion, rows
+        self.augment, self.seed = augment, seed
+
+    def __getitem__(self, batch: tuple[int, NDArray[np.int64]]) -> Batch:
+        """Gives one batch for (epoch, positions in `rows`)."""
+        epoch, positions = batch
+        rows = self.rows[positions]
+        images = self.images[rows]
+        if self.augment:
+            for place, row in enumerate(rows.tolist()):
+                images[place] = self.augment(images[place], (self.seed, epoch, row))
+        tensor = torch.from_numpy(np.ascontiguousarray(images))
+        tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
+        return Batch(tensor, torch.from_numpy(self.emotion[rows]), torch.from_numpy(rows))
+
+
+class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
+    """Positions of each batch, the same for the same seed and epoch whatever came before.
+
+    In training every process gets the same number of batches, the last few positions being used twice if need be; in
+    evaluation every position belongs to exactly one process.
+
+    Args:
+        size: Number of positions.
+        batch_size: Positions per batch. A last batch of a single position joins the one before, since
+            batch normalisation cannot train on one face.
+        training: Whether to draw a new order every epoch.
+        seed: Seed of the order.
+        rank: Number of this process.
+        world: Number of processes.
+    """
+
+    def __init__(self, size: int, batch_size: int, training: bool, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.size, self.batch_size, self.training, self.seed = size, batch_size, training, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch comes next (Lightning calls it)."""
+        self.epoch = epoch
+
+    def _share(self) -> int:
+        return -(-self.size // self.world) if self.training else len(range(self.rank, self.size, self.world))
+
+    def __len__(self) -> int:
+        share = self._share()
+        full, rest = divmod(share, self.batch_size)
+        alone = self.training and rest == 1 and full > 0 and self.batch_size > 1
+        return full + (rest > 0 and not alone)
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        positions = np.arange(self.size)
+        if self.training:
+            np.random.default_rng([self.seed, 3, self.epoch]).shuffle(positions)
+            positions = np.resize(positions, self._share() * self.world)
+        positions = positions[self.rank :: self.world]
+        for at in range(count := len(self)):
+            end = len(positions) if at == count - 1 else (at + 1) * self.batch_size
+            yield self.epoch, positions[at * self.batch_size : end]

@@ -1,0 +1,116 @@
+"""Faces: one uint8 array of pictures and one table that says what each picture shows and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer.emotions import EMOTIONS
+
+COLUMNS: tuple[str, ...] = ("emotion", "source", "subject", "sequence", "usage", "file", "digest")
+"""Columns of `Faces.table`: class 0..6; data set; person ("" if unknown); image sequence ("" if none); FER2013's
+official Usage ("" if none); file (below the set's root; `name.csv:line` for a row of a CSV); digest of the pixels."""
+
+LEFT_OUT: tuple[str, ...] = ("source", "file", "reason")
+"""Columns of `Faces.left_out`."""
+
+OnError = Literal["stop", "skip"]
+"""What a reader does with a damaged file: stop with an error, or leave it out and record it."""
+
+
+def _nothing_left_out() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(LEFT_OUT), dtype=str)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A data set: pictures, one row of facts for each, and a record of what was left out.
+
+    Args:
+        images: Pictures, uint8 (N, H, W) grey or (N, H, W, 3) RGB.
+        table: One row per picture with the columns `COLUMNS`; its index is 0..N-1.
+        left_out: One row per picture that was found but not taken, with the columns `LEFT_OUT`.
+
+    Raises:
+        ValueError: Pictures and table do not fit together, or a label lies outside 0..6.
+    """
+
+    images: NDArray[np.uint8]
+    table: pd.DataFrame
+    left_out: pd.DataFrame = field(default_factory=_nothing_left_out)
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim not in (3, 4):
+            raise ValueError(f"images are {self.images.dtype} {self.images.shape}; expected uint8 (N, H, W) or (N, H, W, 3)")
+        if len(self.images) != len(self.table):
+            raise ValueError(f"{len(self.images)} images but {len(self.table)} rows in the table")
+        if tuple(self.table.columns) != COLUMNS:
+            raise ValueError(f"the table has columns {list(self.table.columns)}; expected {list(COLUMNS)}")
+        emotions = self.emotion
+        if len(emotions) and not (emotions.min() >= 0 and emotions.max() < len(EMOTIONS)):
+            raise ValueError(f"labels lie in {emotions.min()}..{emotions.max()}; expected 0..{len(EMOTIONS) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def emotion(self) -> NDArray[np.int64]:
+        """Class of each picture, int64 (N,), 0..6."""
+        return self.table["emotion"].to_numpy(dtype=np.int64)
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the data sets in it, smallest first, then by name."""
+        counts = self.table["source"].value_counts()
+        return sorted(counts.index, key=lambda name: (counts[name], name))
+
+    def select(self, rows: NDArray[np.int64]) -> Faces:
+        """Gives the pictures of these rows, in this order, with the same record of what was left out."""
+        return Faces(self.images[rows], self.table.iloc[rows].reset_index(drop=True), self.left_out)
+
+    def counts(self) -> pd.DataFrame:
+        """Counts the pictures: a row per data set, a column per emotion, int64."""
+        table = pd.crosstab(self.table["source"], self.table["emotion"])
+        table = table.reindex(index=self.sources, columns=range(len(EMOTIONS)), fill_value=0)
+        return table.set_axis(list(EMOTIONS), axis=1).astype(np.int64)
+
+    @classmethod
+    def build(
+        cls, images: NDArray[np.uint8], source: str, rows: pd.DataFrame, left_out: Sequence[tuple[str, str]] = ()
+    ) -> Faces:
+        """Makes a data set from what a reader has read.
+
+        Args:
+            images: Pictures, uint8 (N, H, W) or (N, H, W, 3).
+            source: Name of the data set.
+            rows: N rows with `emotion` (0..6) and `file`, and those of `subject`, `sequence` and `usage` that are known.
+            left_out: File and reason of each picture that was not taken.
+        """
+        table = rows.reset_index(drop=True).assign(source=source, digest=digests(images))
+        for column in COLUMNS:
+            if column not in table:
+                table[column] = ""
+        record = pd.DataFrame([(source, *entry) for entry in left_out], columns=list(LEFT_OUT), dtype=str)
+        return cls(images, table[list(COLUMNS)], record)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Faces]) -> Faces:
+        """Puts data sets of one picture size behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.images for part in parts]),
+            pd.concat([part.table for part in parts], ignore_index=True),
+            pd.concat([part.left_out for part in parts], ignore_index=True),
+        )
+
+
+def digests(images: NDArray[np.uint8]) -> list[str]:
+    """Computes a digest of each picture's pixels (BLAKE2b, 16 bytes): equal for identical pictures only."""
+    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]

@@ -1,0 +1,91 @@
+"""The metrics of every stage, on one device or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from fer.emotions import EMOTIONS
+
+PER_CLASS: tuple[str, ...] = ("precision", "recall", "f1")
+"""Metrics that have one value per emotion."""
+
+
+def classification_metrics() -> MetricCollection:
+    """Makes the metrics of one stage or test set.
+
+    Update it with the keywords `preds`, int64 (B,), and `target`, int64 (B,), both 0..6, and `value`, the mean loss of
+    the batch, with `weight`, its number of faces.
+
+    Returns:
+        `accuracy` (a share, 0..1), `precision`, `recall` and `f1` (0..1 per emotion, (7,); 0 where a class is neither
+        predicted nor there), `confusion_matrix` (int64 (7, 7), rows are the true class) and `loss` (mean, nats).
+    """
+    # Arguments are checked by Faces, once; checking them here would wait for the GPU at every batch.
+    each: dict[str, Any] = {"num_classes": len(EMOTIONS), "validate_args": False}
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(average="micro", **each),
+            "precision": MulticlassPrecision(average="none", **each),
+            "recall": MulticlassRecall(average="none", **each),
+            "f1": MulticlassF1Score(average="none", **each),
+            "confusion_matrix": MulticlassConfusionMatrix(**each),
+            "loss": MeanMetric(),
+        }
+    )
+
+
+def plain(computed: dict[str, Tensor]) -> dict[str, Any]:
+    """Turns computed metrics into plain values for JSON and tables.
+
+    Args:
+        computed: What `classification_metrics().compute()` gave.
+
+    Returns:
+        `accuracy` and `loss` (floats), `precision`, `recall` and `f1` (a float per emotion), `support` (faces per
+        emotion), `macro` (unweighted means over the emotions) and `confusion_matrix` (rows are the true class).
+    """
+    # torchmetrics computes in float32, of which six decimals are right
+    values: dict[str, Any] = {name: round(computed[name].item(), 6) for name in ("accuracy", "loss")}
+    values |= {name: [round(value, 6) for value in computed[name].tolist()] for name in PER_CLASS}
+    values["macro"] = {name: round(computed[name].double().mean().item(), 6) for name in PER_CLASS}
+    values["support"] = computed["confusion_matrix"].sum(1).tolist()
+    values["confusion_matrix"] = computed["confusion_matrix"].tolist()
+    return values
+
+
+class Predictions(Metric):
+    """Collects what was predicted for each face, from every device.
+
+    `compute` gives the faces' rows, int64 (N,), ascending and each once, and their probabilities, float32 (N, 7).
+    """
+
+    full_state_update = False
+    rows: list[Tensor]
+    probabilities: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.add_state("probabilities", default=[], dist_reduce_fx="cat")
+
+    def update(self, row: Tensor, logits: Tensor) -> None:
+        """Adds a batch: rows, int64 (B,), and logits, float (B, 7)."""
+        self.rows.append(row)
+        self.probabilities.append(logits.float().softmax(1))
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Gives rows and probabilities."""
+        rows = torch.cat([torch.atleast_1d(part) for part in self.rows])
+        order = rows.argsort()
+        return rows[order], torch.cat(list(self.probabilities))[order]

@@ -1,0 +1,97 @@
+"""The one place that loads checkpoints; what they hold is weights and plain values, never code.
+
+A checkpoint of this project is Lightning's, and under the key "fer" it describes itself in plain values:
+`format` (int), `network` (class name and arguments), `emotions` (class order), `image` (size in pixels and channels of
+the faces it takes, which the network sees as 0..1), `config` (everything the run was composed of) and `metrics` (name
+-> value when it was written).
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer.emotions import EMOTIONS
+from fer.errors import UserError
+from fer.model import networks
+
+FORMAT = 1
+"""Goes up when the recipe changes in a way that older code cannot read."""
+
+_NETWORKS = networks.__name__
+
+
+def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the plain values that travel in a checkpoint.
+
+    Args:
+        network: `_target_` (a class of `fer.model.networks`) and its arguments.
+        image_size: Height and width of the faces, pixels.
+        channels: 1 (grey) or 3 (RGB).
+        config: Everything the run was composed of, in plain values.
+    """
+    image = {"size": image_size, "channels": channels}
+    return {"format": FORMAT, "network": dict(network), "emotions": list(EMOTIONS), "image": image, "config": dict(config)}
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint's content without running anything in it.
+
+    Raises:
+        UserError: There is no such file, or it is no checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}: name a .ckpt file, or a run folder with run=<folder>")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise UserError(f"{path} is no checkpoint that can be read: it is damaged, of another kind, or holds code") from None
+    described = content.get("fer") if isinstance(content, dict) else None
+    if not isinstance(described, dict) or "state_dict" not in content:
+        raise UserError(f"{path} is no checkpoint of this project: it does not describe its network and emotions")
+    if described.get("format") != FORMAT:
+        raise UserError(f"{path} has format {described.get('format')}, but this version reads {FORMAT}: use a version that fits")
+    return content
+
+
+def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuilds a trained network.
+
+    Returns:
+        The network with its weights, on the CPU in evaluation mode, and its recipe.
+
+    Raises:
+        UserError: There is no such file, it is no checkpoint of this project, or its weights do not fit its network.
+    """
+    content = read(path)
+    described: dict[str, Any] = content["fer"]
+    if described.get("emotions") != list(EMOTIONS):
+        raise UserError(f"{path} was trained for the emotions {described.get('emotions')}; this version knows {list(EMOTIONS)}")
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in content["state_dict"].items()
+        if name.startswith("network.")
+    }
+    try:
+        network = _build(described.get("network", {}))
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: weights and network do not fit together ({str(error).splitlines()[0]})") from None
+    return network.eval(), described
+
+
+def _build(described: Mapping[str, Any]) -> nn.Module:
+    """Makes the network a recipe names, which must be one of ours: a recipe cannot name foreign code."""
+    module, _, name = str(described.get("_target_")).rpartition(".")
+    kind = getattr(networks, name, None)
+    if module != _NETWORKS or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"the network '{module}.{name}' is none of {_NETWORKS}")
+    network: nn.Module = kind(**{key: value for key, value in described.items() if not key.startswith("_")})
+    return network

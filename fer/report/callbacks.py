@@ -1,0 +1,111 @@
+"""Lightning callbacks that observe a run: the training record, pictures in TensorBoard, and how to resume."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from PIL import Image
+from torchvision.utils import make_grid
+
+from fer.report import figures
+from fer.report.console import console
+
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+"""Where a run folder keeps its two checkpoints: of the last epoch, and of the best validation accuracy."""
+
+
+def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
+    """Makes the callbacks of a training run.
+
+    Args:
+        folder: The run folder.
+        early_stopping: Epochs without a better validation accuracy before training stops; None never stops.
+    """
+    keep: dict[str, Any] = {"dirpath": folder / "checkpoints", "save_on_train_epoch_end": True, "enable_version_counter": False}
+    made: list[L.Callback] = [
+        ModelCheckpoint(filename="best", monitor="val/accuracy", mode="max", **keep),
+        ModelCheckpoint(filename="last", **keep),
+        Record(folder),
+        Pictures(folder),
+    ]
+    if early_stopping is not None:
+        made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        made.append(RichProgressBar(leave=False))
+    return made
+
+
+class Record(L.Callback):
+    """Writes history.csv after every epoch, tells the progress, and says how to resume an interrupted run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leaves a checkpoint to resume from before the first batch."""
+        if not (self.folder / LAST).exists():
+            trainer.save_checkpoint(self.folder / LAST)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the epochs that are done."""
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the last epoch."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        history: list[dict[str, float]] = pl_module.history  # type: ignore[assignment]
+        if not history or not trainer.is_global_zero:
+            return
+        pd.DataFrame(history).to_csv(self.folder / "history.csv", index=False)
+        row = history[-1]
+        console.print(
+            f"epoch {row['epoch']:.0f}/{trainer.max_epochs}: loss {row['train/loss']:.3f}, accuracy {row['train/accuracy']:.3f}; "
+            f"validation loss {row['val/loss']:.3f}, accuracy {row['val/accuracy']:.3f}"
+        )
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Says how to go on after Ctrl-C or SIGTERM."""
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
+            console.print(f"\nInterrupted. Go on with: python train.py resume={self.folder}", soft_wrap=True)
+
+
+class Pictures(L.Callback):
+    """Shows the first training batch as the network sees it, and confusion matrices along the way, in TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Saves the first batch of all, augmentation included."""
+        if trainer.global_step or not trainer.is_global_zero:
+            return
+        grid = make_grid(batch.images[:64].cpu(), nrow=16, padding=1)
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).resize((grid.shape[2] * 2, grid.shape[1] * 2)).save(self.folder / "batch.png")
+        for board in _boards(trainer):
+            board.experiment.add_image("train/first_batch", grid, 0)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draws the validation set's confusion matrix, about twenty times a run."""
+        every = max(1, (trainer.max_epochs or 1) // 20)
+        if (trainer.current_epoch + 1) % every == 0 and "val" in pl_module.computed:  # type: ignore[operator]
+            matrix = pl_module.computed["val"]["confusion_matrix"].tolist()  # type: ignore[index, call-overload, union-attr]
+            add_figure(trainer, "val/confusion_matrix", figures.confusion_matrix(matrix, f"validation, epoch {trainer.current_epoch + 1}"))
+
+
+def add_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
+    """Puts a figure into TensorBoard, where that is the logger."""
+    for board in _boards(trainer):
+        board.experiment.add_figure(name, figure, trainer.current_epoch)
+
+
+def _boards(trainer: L.Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

@@ -1,0 +1,121 @@
+"""What train.py and eval.py print and write: the data before, the tests after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import pandas as pd
+
+from fer.metrics import plain
+from fer.report import figures, run
+from fer.report.callbacks import add_figure
+from fer.report.console import console, metrics_table, summary_table
+
+if TYPE_CHECKING:  # a report reads what it is given; it neither makes data nor trains
+    from fer.data.datamodule import FacesDataModule
+    from fer.model.classifier import Classifier
+
+METRICS = "metrics.json"
+"""File of a run folder with every number of the run; byte-identical for identical runs."""
+
+_DEMO = (
+    "[bold]These are drawn faces[/], since FER2013, CK+ and KDEF may not be passed on: they show that everything works, and "
+    "say nothing about real people. For real ones put the sets into data/fer2013, data/ckplus and data/kdef, then: "
+    "python train.py data=thesis"
+)
+
+
+def show_data(folder: Path, data: FacesDataModule) -> None:
+    """Prints how many faces there are at each stage, and writes counts.csv and left_out.csv."""
+    console.print()
+    if data.scale is not None:
+        console.print(_DEMO, soft_wrap=True)
+    console.print(summary_table(data.counts))
+    for reason, count in data.dropped.items():
+        console.print(f"{count:,} faces dropped: {reason}")
+    left_out = data.faces.left_out
+    if len(left_out):
+        console.print(f"{len(left_out):,} files or rows left out: {folder / 'left_out.csv'} names each and why", soft_wrap=True)
+    run.write_data(folder, data.counts, left_out)
+
+
+def report(
+    folder: Path,
+    tested: str,
+    trainer: L.Trainer,
+    classifier: Classifier,
+    data: FacesDataModule,
+    config: Mapping[str, Any],
+    trained: Mapping[str, float],
+    seconds: float,
+) -> float:
+    """Prints the tests and writes metrics.json, reports, confusion matrices, predictions, pictures and environment.json.
+
+    Args:
+        folder: Where to.
+        tested: What was tested, for titles: "last" or "best" weights.
+        trainer: The trainer that tested.
+        classifier: What was tested; it holds the results.
+        data: The data that was tested on.
+        config: Everything the run was composed of, for TensorBoard's hparams.
+        trained: Training and validation metrics of the tested weights, from their checkpoint.
+        seconds: Wall time so far.
+
+    Returns:
+        The validation accuracy of the tested weights (NaN if they never saw validation), for sweeps to compare.
+    """
+    tests = {name.removeprefix("test/"): plain(values) for name, values in classifier.computed.items() if name.startswith("test/")}
+    metrics = {
+        "tested": tested,
+        "epochs": len(classifier.history),
+        "trained": {name: round(value, 6) for name, value in sorted(trained.items())},
+        "test": tests,
+        "data": {
+            "digest": data.digest,
+            "faces": {stage: frame.sum(axis=1).to_dict() for stage, frame in data.counts.items()},
+            "dropped": data.dropped,
+            "left_out": len(data.faces.left_out),
+        },
+    }
+    run.write_json(folder / METRICS, metrics)
+    run.write_json(folder / "environment.json", run.environment(seconds))
+    run.write_tests(folder, tests, f"{tested} weights")
+
+    rows, probabilities = (values.cpu().numpy() for values in classifier.predictions.compute())
+    run.predictions(data.faces.table.iloc[rows], probabilities).to_csv(folder / "predictions.csv", index=False)
+    shown = run.some(data.faces.emotion[rows], 32)
+    grid = figures.faces(data.faces.images[rows[shown]], data.faces.emotion[rows[shown]], probabilities[shown], "test faces")
+    run.save(grid, folder / "faces.png")
+    if classifier.history:
+        curves = figures.learning_curves(pd.DataFrame(classifier.history), f"{len(classifier.history)} epochs")
+        run.save(curves, folder / "learning_curves.png")
+
+    _board(trainer, tests, config, trained)
+    add_figure(trainer, "test/faces", grid)
+    for name, values in tests.items():
+        console.print(metrics_table(name, values))
+    console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
+    return trained.get("val/accuracy", float("nan"))
+
+
+def _board(trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]) -> None:
+    for name, values in tests.items():
+        add_figure(trainer, f"test/confusion_matrix/{name}", figures.confusion_matrix(values["confusion_matrix"], name))
+    final = {f"final/{name}": values["accuracy"] for name, values in tests.items()}
+    final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name.startswith("val/")}
+    for logger in trainer.loggers:
+        logger.log_hyperparams(_flat(config), final) if hasattr(logger, "log_graph") and final else logger.log_hyperparams(_flat(config))
+
+
+def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Flattens a configuration for TensorBoard: dotted keys, lists as text, interpolations left out."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{path}{key}.")
+        elif not str(value).startswith("${"):
+            flat[path + str(key)] = value if isinstance(value, int | float | str) else str(value)
+    return flat

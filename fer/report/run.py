@@ -1,0 +1,120 @@
+"""The run folder: everything that is needed to trust, repeat and compare a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fer.emotions import EMOTIONS
+from fer.metrics import PER_CLASS
+from fer.report import figures
+
+_PACKAGES = (
+    "fer-lightning", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "albumentations",
+    "opencv-python-headless", "numpy", "pandas", "pillow",
+)  # fmt: skip
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON that a person can read and a program can compare."""
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def environment(seconds: float) -> dict[str, Any]:
+    """Describes where a run ran: versions, machine, git commit, and its wall time in seconds."""
+    import torch
+
+    versions = {name: version for name in _PACKAGES if (version := _version(name))}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    machine = {"python": platform.python_version(), "system": platform.platform(), "device": device, "threads": torch.get_num_threads()}
+    return {"seconds": round(seconds, 2), "git": _commit(), **machine, "versions": versions}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    """The commit of the working tree this package lies in, "-dirty" where it was changed; "" outside a repository."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def write_data(folder: Path, counts: Mapping[str, pd.DataFrame], left_out: pd.DataFrame) -> None:
+    """Writes counts.csv (faces per stage, data set and emotion) and left_out.csv (files not taken, and why)."""
+    pd.concat(counts, names=["stage", "source"]).to_csv(folder / "counts.csv")
+    left_out.to_csv(folder / "left_out.csv", index=False)
+
+
+def write_tests(folder: Path, tests: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """Writes each test set's classification report and confusion matrix, as CSV and PNG.
+
+    Args:
+        folder: Where to; `classification_report_<set>.csv` and `confusion_matrix_<set>.csv` and `.png` are made.
+        tests: Test set -> what `fer.metrics.plain` gives.
+        title: What was tested, for the figures.
+    """
+    for name, metrics in tests.items():
+        classification_report(metrics).to_csv(folder / f"classification_report_{name}.csv")
+        matrix = pd.DataFrame(metrics["confusion_matrix"], index=pd.Index(EMOTIONS, name="true"), columns=list(EMOTIONS))
+        matrix.to_csv(folder / f"confusion_matrix_{name}.csv")
+        heading = f"{title}: {name}, accuracy {metrics['accuracy']:.3f} on {sum(metrics['support']):,} faces"
+        save(figures.confusion_matrix(metrics["confusion_matrix"], heading), folder / f"confusion_matrix_{name}.png")
+
+
+def classification_report(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Tabulates a test set as scikit-learn's classification_report does: emotions, accuracy, macro and weighted means."""
+    support = np.array(metrics["support"])
+    table = pd.DataFrame({name: metrics[name] for name in PER_CLASS}, index=pd.Index(EMOTIONS, name="emotion"))
+    weighted = (table.to_numpy() * support[:, None]).sum(0) / max(support.sum(), 1)
+    table["support"] = support
+    table.loc["accuracy"] = [metrics["accuracy"]] * len(PER_CLASS) + [support.sum()]
+    table.loc["macro avg"] = [metrics["macro"][name] for name in PER_CLASS] + [support.sum()]
+    table.loc["weighted avg"] = [*weighted, support.sum()]
+    return table.astype({"support": int})
+
+
+def predictions(table: pd.DataFrame, probabilities: NDArray[np.float32]) -> pd.DataFrame:
+    """Tabulates what was predicted for each tested face.
+
+    Args:
+        table: The faces' rows of `Faces.table`.
+        probabilities: float32 (N, 7), in the same order.
+
+    Returns:
+        `source`, `file`, `digest`, `emotion` and `predicted` (names), and a column of probabilities per emotion.
+    """
+    names = np.array(EMOTIONS)
+    frame = table[["source", "file", "digest"]].reset_index(drop=True)
+    frame["emotion"] = names[table["emotion"].to_numpy()]
+    frame["predicted"] = names[probabilities.argmax(1)]
+    return pd.concat([frame, pd.DataFrame(probabilities, columns=list(EMOTIONS))], axis=1)
+
+
+def some(emotion: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Picks positions of `count` faces that show all emotions evenly, int64 (M,), the first of each class in turn."""
+    order = pd.Series(emotion).groupby(emotion).cumcount()
+    return np.lexsort((emotion, order.to_numpy()))[:count]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG."""
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,61 @@
+"""Trains a network and tests it: `python train.py optimizer=rmsprop epochs=500`; conf/train.yaml names every choice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fer.config import RECORD, command
+
+
+@command("train")
+def main(config: DictConfig) -> float:
+    """Composes, seeds, fits, tests the chosen weights, reports; gives the validation accuracy of those weights."""
+    import lightning as L
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+
+    from fer.model import checkpoint
+    from fer.model.classifier import Classifier
+    from fer.report import finish
+    from fer.report.callbacks import BEST, LAST, callbacks
+
+    began = time.perf_counter()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    OmegaConf.save(config, folder / RECORD)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+
+    data = instantiate(config.data, _convert_="all")
+    data.prepare_data()
+    data.setup()
+    finish.show_data(folder, data)
+
+    plain = OmegaConf.to_container(config)
+    resolved = OmegaConf.to_container(config.model, resolve=True)
+    classifier = Classifier(
+        network=instantiate(config.model, _convert_="all"),
+        optimizer=instantiate(config.optimizer, _convert_="all"),
+        scheduler=instantiate(config.scheduler, _convert_="all") or None,
+        recipe=checkpoint.recipe(resolved, data.image_size, data.channels, plain),
+        test_sets=list(data.test_sets),
+        label_smoothing=config.label_smoothing,
+    )
+    trainer = instantiate(
+        config.trainer,
+        callbacks=callbacks(folder, config.early_stopping),
+        logger=instantiate(config.logger, _convert_="all"),
+        _convert_="all",
+    )
+    resume = folder / LAST if config.resume else None
+    trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
+
+    chosen = folder / (BEST if config.test == "best" else LAST)
+    trainer.test(classifier, data, ckpt_path=chosen, weights_only=True, verbose=False)
+    trained = checkpoint.read(chosen)["fer"]["metrics"]
+    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
