@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from fer.config import command
+from fer.config import as_dict, command
 
 
 @command("eval")
@@ -37,7 +37,7 @@ def main(config: DictConfig) -> float:
     classifier = Classifier(network, test_sets=list(data.test_sets))
     trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, _convert_="all")
     trainer.test(classifier, data, verbose=False)
-    plain = OmegaConf.to_container(config)
+    plain = as_dict(config)
     seconds = time.perf_counter() - began
     return finish.report(folder, config.test, trainer, classifier, data, plain, recipe["metrics"], seconds)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer.config import RECORD, command
+from fer.config import RECORD, as_dict, command
 
 
 @command("train")
@@ -32,13 +32,12 @@ def main(config: DictConfig) -> float:
     data.setup()
     finish.show_data(folder, data)
 
-    plain = OmegaConf.to_container(config)
-    resolved = OmegaConf.to_container(config.model, resolve=True)
+    plain = as_dict(config)
     classifier = Classifier(
         network=instantiate(config.model, _convert_="all"),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all") or None,
-        recipe=checkpoint.recipe(resolved, data.image_size, data.channels, plain),
+        recipe=checkpoint.recipe(as_dict(config.model, resolve=True), data.image_size, data.channels, plain),
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
     )

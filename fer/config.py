@@ -95,17 +95,48 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                 fail(error)
 
         @functools.wraps(function)
+        @friendly
         def program() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them its own way
-            try:
-                main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=prepare(name, sys.argv[1:]))
-                main(checked)()
-            except (UserError, HydraException, OmegaConfBaseException) as error:
-                fail(error)
+            main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=prepare(name, sys.argv[1:]))
+            main(checked)()
 
         return program
 
     return decorate
+
+
+def as_dict(node: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """Gives a node as plain values; with `resolve` interpolations become what they stand for."""
+    plain = OmegaConf.to_container(node, resolve=resolve, throw_on_missing=resolve)
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def friendly(program: Callable[[], None]) -> Callable[[], None]:
+    """Makes a program end with one sentence on standard error and exit code 2 where the user made a mistake."""
+
+    @functools.wraps(program)
+    def run() -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them its own way
+        try:
+            program()
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            fail(error)
+
+    return run
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """Composes and checks what train.py would for these overrides, its trainer and logger aside.
+
+    Raises:
+        UserError: A key is unknown or a value has the wrong type.
+    """
+    name = prepare("train", overrides)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose(name, overrides)
+    config.trainer = config.logger = None  # they name the run folder, which there is none of
+    check(config)
+    return config
 
 
 def prepare(name: str, overrides: list[str]) -> str:
@@ -128,8 +159,7 @@ def prepare(name: str, overrides: list[str]) -> str:
         store.store("recorded", EvalConfig)
         return name
     key, value = next(iter(named.items()))
-    record = OmegaConf.to_container(recorded(value.strip("'\""), key))
-    assert isinstance(record, dict)
+    record = as_dict(recorded(value.strip("'\""), key))
     if name == "eval":  # a group that is chosen anew replaces what was recorded rather than mixing with it
         record = {group: node for group, node in record.items() if f"{group}=" not in "\n".join(overrides) or group == key}
     schema = EvalConfig if name == "eval" else TrainConfig
@@ -150,13 +180,14 @@ def recorded(place: str, key: str) -> DictConfig:
     if key == "checkpoint":
         from fer.model import checkpoint
 
-        return OmegaConf.create(checkpoint.read(place)["fer"]["config"])
+        config: DictConfig = OmegaConf.create(checkpoint.read(place)["fer"]["config"])
+        return config
     file = Path(place, RECORD)
     if not file.is_file():
         raise UserError(f"{key}={place}: that is no run folder, since it has no {RECORD}: name the folder that train.py printed")
-    config = OmegaConf.load(file)
-    assert isinstance(config, DictConfig)
-    return config
+    loaded = OmegaConf.load(file)
+    assert isinstance(loaded, DictConfig)
+    return loaded
 
 
 def _register_resolvers() -> None:
@@ -172,10 +203,9 @@ def check(config: DictConfig) -> None:
         UserError: A key is unknown to what it configures, or a value has the wrong type; names the key and near matches.
     """
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        plain = as_dict(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(_sentence(error)) from None
-    assert isinstance(plain, dict)
     for key, choices in _CHOICES.items():
         if plain[key] not in choices:
             raise UserError(f"{key}={plain[key]}: expected {' or '.join(choices)}")

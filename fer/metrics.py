@@ -86,6 +86,6 @@ class Predictions(Metric):
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Gives rows and probabilities."""
-        rows = torch.cat([torch.atleast_1d(part) for part in self.rows])
+        rows = torch.cat(list(self.rows))
         order = rows.argsort()
         return rows[order], torch.cat(list(self.probabilities))[order]

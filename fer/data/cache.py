@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -52,13 +51,10 @@ def read(reader: Reader, image_size: int, channels: int, on_error: OnError, cach
 
 
 def _key(reader: Reader, image_size: int, channels: int, on_error: OnError) -> str:
-    assert dataclasses.is_dataclass(reader) and not isinstance(reader, type), "a reader is a dataclass"
-    options = {field.name: str(getattr(reader, field.name)) for field in dataclasses.fields(reader) if field.name != "root"}
+    options = {name: str(value) for name, value in sorted(vars(reader).items()) if name != "root"}
     root = Path(reader.root).expanduser()
     files = sorted(
-        (path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns)
-        for path in walk(root)
-        for stat in (path.stat(),)
+        (path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns) for path in walk(root) for stat in (path.stat(),)
     )
     what = json.dumps([_FORMAT, options, image_size, channels, on_error, files])
     return hashlib.blake2b(what.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
@@ -99,7 +95,7 @@ def _load(entry: Path) -> Faces:
 
 
 def _checksum(faces: Faces, folder: Path) -> int:
-    checksum = zlib.crc32(np.ascontiguousarray(faces.images))
+    checksum = zlib.crc32(np.ascontiguousarray(faces.images).data)
     for name in ("table.csv", "left_out.csv"):
         checksum = zlib.crc32((folder / name).read_bytes(), checksum)
     return checksum

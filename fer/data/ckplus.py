@@ -70,9 +70,8 @@ class CKPlus:
         emotions: dict[str, str] = {}
         left_out: list[tuple[str, str]] = []
         for path in labels:
-            sequence = _FRAME.match(path.name)
             try:
-                emotions[_sequence(sequence)] = _read_label(path)
+                emotions[_sequence(_FRAME.match(path.name))] = _read_label(path)
             except UserError as error:
                 if on_error == "stop":
                     raise UserError(f"{error}: mend it, or leave it out with data.on_error=skip") from None
@@ -80,7 +79,7 @@ class CKPlus:
         sequences: dict[str, list[tuple[Path, re.Match[str]]]] = {}
         for path, match in frames:
             sequences.setdefault(_sequence(match), []).append((path, match))
-        found = []
+        found: list[tuple[Path, re.Match[str], str]] = []
         for sequence, members in sequences.items():
             if sequence not in emotions:
                 left_out.append((members[0][0].parent.relative_to(root).as_posix(), "the sequence has no emotion label"))

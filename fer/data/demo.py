@@ -98,9 +98,7 @@ def _write_all(root: Path, scale: float, seed: int) -> None:
             csv.write(rows)
 
 
-def _in_parallel(
-    root: Path, chunks: Sequence[tuple[Callable[[Path, Sequence[_Face]], bytes], Sequence[_Face]]]
-) -> Iterable[bytes]:
+def _in_parallel(root: Path, chunks: Sequence[tuple[Callable[[Path, Sequence[_Face]], bytes], Sequence[_Face]]]) -> Iterable[bytes]:
     workers = min(cores(), len(chunks) // 4)
     if workers < 2:
         yield from (job(root, faces) for job, faces in chunks)
@@ -126,7 +124,7 @@ def _fer2013(scale: float, seed: int) -> list[_Face]:
         np.random.default_rng([seed, 0, len(faces)]).shuffle(emotions)
         start = len(faces)
         streams = [(seed, 1, start + at) for at in range(len(emotions))]
-        faces += [_Face(s, (*s, 1), str(e), (0.45, 1.0), usage) for s, e in zip(streams, emotions, strict=True)]
+        faces += [_Face(s, (*s, 1), str(e), (0.55, 1.0), usage) for s, e in zip(streams, emotions, strict=True)]
     return faces
 
 
@@ -160,7 +158,9 @@ def _kdef(scale: float, seed: int) -> list[_Face]:
     return faces
 
 
-def _picture(face: _Face, shot: Callable[[np.random.Generator], Shot], mixture: float, width: int, height: int) -> cv2.typing.MatLike:
+def _picture(
+    face: _Face, shot: Callable[[np.random.Generator], Shot], mixture: float, width: int, height: int
+) -> cv2.typing.MatLike:
     rng = np.random.default_rng(face.stream)
     units = expression(rng, face.emotion, rng.uniform(*face.intensity), rng.uniform(0, mixture))
     person = Person.random(np.random.default_rng(face.person))
@@ -176,7 +176,7 @@ def _small(face: _Face, shot: Callable[[np.random.Generator], Shot], mixture: fl
 def _csv_rows(root: Path, faces: Sequence[_Face]) -> bytes:
     lines = []
     for face in faces:
-        pixels = " ".join(map(str, _small(face, Shot.wild, mixture=0.4).ravel().tolist()))
+        pixels = " ".join(map(str, _small(face, Shot.wild, mixture=0.3).ravel().tolist()))
         lines.append(f"{FER2013_CODES.index(face.emotion)},{pixels},{face.usage}\n")
     return "".join(lines).encode()
 
@@ -190,7 +190,7 @@ def _ckplus_files(root: Path, faces: Sequence[_Face]) -> bytes:
 def _kdef_files(root: Path, faces: Sequence[_Face]) -> bytes:
     width, height = _KDEF_SIZE
     for face in faces:
-        half = _picture(face, lambda rng: Shot.studio(rng, (200, 200, 200), size=0.3), 0.15, width // 2, height // 2)
+        half = _picture(face, lambda rng: Shot.studio(rng, (200, 200, 200), size=0.37), 0.15, width // 2, height // 2)
         _write(root / face.path, cv2.resize(half, _KDEF_SIZE, interpolation=cv2.INTER_CUBIC))
     return b""
 

@@ -148,20 +148,20 @@ class Shot:
     def wild(cls, rng: np.random.Generator) -> Shot:
         """A picture as found on the web: any pose, light, sharpness and background, as in FER2013."""
         return cls(
-            yaw=rng.normal(0, 0.24),
-            pitch=rng.normal(0, 0.14),
-            roll=rng.normal(0, 0.12),
-            size=rng.uniform(0.41, 0.53),
-            centre=(0.5 + rng.normal(0, 0.03), 0.5 + rng.normal(0, 0.03)),
-            light=(rng.normal(0, 0.4), rng.normal(-0.1, 0.25)),
-            shade=rng.uniform(0.15, 0.55),
+            yaw=rng.normal(0, 0.13),
+            pitch=rng.normal(0, 0.08),
+            roll=rng.normal(0, 0.08),
+            size=rng.uniform(0.45, 0.53),
+            centre=(0.5 + rng.normal(0, 0.02), 0.5 + rng.normal(0, 0.02)),
+            light=(rng.normal(0, 0.2), rng.normal(-0.1, 0.15)),
+            shade=rng.uniform(0.15, 0.4),
             background=_colour(rng.uniform(15, 235, 3)),
             clutter=int(rng.integers(0, 7)),
-            occlusion=str(rng.choice(["", "hand", "shadow"], p=[0.88, 0.06, 0.06])),
-            blur=float(rng.choice([0.0, 0.6, 1.1])),
-            contrast=rng.uniform(0.65, 1.25),
-            brightness=rng.normal(0, 18),
-            noise=rng.uniform(0, 7),
+            occlusion=str(rng.choice(["", "hand", "shadow"], p=[0.93, 0.04, 0.03])),
+            blur=float(rng.choice([0.0, 0.4, 0.8])),
+            contrast=rng.uniform(0.8, 1.2),
+            brightness=rng.normal(0, 12),
+            noise=rng.uniform(0, 5),
             seed=int(rng.integers(2**31)),
         )
 
@@ -217,7 +217,8 @@ class _Easel:
         if deep:
             depth = np.sqrt(np.maximum(1 - (points * points) @ _HEAD, 0))
             placed += depth[:, None] * self._deep
-        return placed.astype(np.int32)
+        pixels: NDArray[np.int32] = placed.astype(np.int32)
+        return pixels
 
     def fill(self, points: Points, colour: Colour, deep: bool = True, strength: float = 1.0) -> None:
         """Fills a polygon; `strength` below 1 lets what is beneath show through."""
@@ -325,20 +326,32 @@ def _nose(e: _Easel) -> None:
 
 def _lines(e: _Easel) -> None:
     age, dark = e.person.age, e.tone(0.6)
+    rise = 0.05 * e.au(1)
     for row in (-0.72, -0.62, -0.53):
-        rise = 0.05 * e.au(1)
         e.line(_curve((-0.36, row), (0, row - 0.06 - rise), (0.36, row)), dark, 0.018, 0.5 * age + 0.55 * (e.au(1) + e.au(2)) / 2)
     for side in (-1, 1):
         frown = 0.8 * e.au(4) + 0.2 * age * e.au(9)
         e.line(np.array([(side * 0.06, -0.42), (side * 0.05, -0.26)]), dark, 0.025, frown)
         for step in range(3):  # wrinkles across the bridge of the nose
-            e.line(_curve((0, -0.15 + 0.06 * step), (side * 0.06, -0.17 + 0.06 * step), (side * 0.11, -0.1 + 0.06 * step)), dark, 0.02, 0.85 * e.au(9))
+            e.line(
+                _curve((0, -0.15 + 0.06 * step), (side * 0.06, -0.17 + 0.06 * step), (side * 0.11, -0.1 + 0.06 * step)),
+                dark,
+                0.02,
+                0.85 * e.au(9),
+            )
         fold = 0.3 * age + 0.6 * e.au(12) + 0.75 * e.au(9) + 0.55 * e.au(10) + 0.3 * e.au(20)
         wide = 0.09 * e.au(12) + 0.04 * e.au(20)
         e.line(_curve((side * 0.16, 0.2), (side * (0.34 + wide), 0.3), (side * (0.38 + wide), 0.55)), dark, 0.022, fold)
-        for step in (-0.05, 0.0, 0.05):  # crow's feet
-            e.line(np.array([(side * 0.56, -0.12 + step), (side * 0.66, -0.14 + 2.2 * step)]), dark, 0.015, 0.4 * age + 0.5 * e.au(6))
-        e.line(_curve((side * 0.2, 0.03), (side * 0.33, 0.09), (side * 0.46, 0.02)), dark, 0.018, 0.35 * age + 0.4 * e.au(6) + 0.3 * e.au(7))
+        for shift in (-0.05, 0.0, 0.05):  # crow's feet
+            e.line(
+                np.array([(side * 0.56, -0.12 + shift), (side * 0.66, -0.14 + 2.2 * shift)]), dark, 0.015, 0.4 * age + 0.5 * e.au(6)
+            )
+        e.line(
+            _curve((side * 0.2, 0.03), (side * 0.33, 0.09), (side * 0.46, 0.02)),
+            dark,
+            0.018,
+            0.35 * age + 0.4 * e.au(6) + 0.3 * e.au(7),
+        )
     e.line(_curve((-0.12, 0.86), (0, 0.80), (0.12, 0.86)), dark, 0.02, 0.7 * e.au(17))
 
 

@@ -81,9 +81,7 @@ class Faces:
         return table.set_axis(list(EMOTIONS), axis=1).astype(np.int64)
 
     @classmethod
-    def build(
-        cls, images: NDArray[np.uint8], source: str, rows: pd.DataFrame, left_out: Sequence[tuple[str, str]] = ()
-    ) -> Faces:
+    def build(cls, images: NDArray[np.uint8], source: str, rows: pd.DataFrame, left_out: Sequence[tuple[str, str]] = ()) -> Faces:
         """Makes a data set from what a reader has read.
 
         Args:
@@ -113,4 +111,4 @@ class Faces:
 
 def digests(images: NDArray[np.uint8]) -> list[str]:
     """Computes a digest of each picture's pixels (BLAKE2b, 16 bytes): equal for identical pictures only."""
-    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in images]

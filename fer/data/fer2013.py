@@ -65,8 +65,8 @@ class FER2013:
             found = [(path, usage) for path, usage in zip(faces_below, usages, strict=True) if usage]
             return _read_folders(root, found, image_size, channels, on_error)
         if tables:
-            columns = ", ".join(_columns(tables[0])) or "none"
-            raise UserError(f"{tables[0]}: the header names the columns {columns}, but FER2013 needs 'emotion' and 'pixels'")
+            names = ", ".join(_columns(tables[0])) or "none"
+            raise UserError(f"{tables[0]}: the header names the columns {names}, but FER2013 needs 'emotion' and 'pixels'")
         raise not_found(root, "FER2013", _KEY, _EXPECTED)
 
 
@@ -196,7 +196,11 @@ def _drop_bad_pixels(rows: _Rows, pixels: list[bytes]) -> _Rows:
             good.append(position)
             continue
         odd = next((n for n in numbers if not n.isdigit() or int(n) > 255), b"").decode("utf-8", "replace")
-        problem = f"a pixel is '{odd[:20]}' where 0..255 is expected" if odd else f"it has {len(numbers):,} pixels where 48 x 48 = 2,304 are expected"
+        problem = (
+            f"a pixel is '{odd[:20]}' where 0..255 is expected"
+            if odd
+            else f"it has {len(numbers):,} pixels where 48 x 48 = 2,304 are expected"
+        )
         rows.problems.append((rows.lines[position], problem))
     return _Rows(
         np.array(images, np.uint8).reshape(-1, SIDE, SIDE),

@@ -28,8 +28,9 @@ _NAME = re.compile(r"([AB])([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)", re.
 _MISNAMED = {"AF31V": "AF31SAHL", "AM31H": "AM31SUHR"}
 """Files of the official release whose names lost their end, and what they show."""
 
-_BLACK = frozenset(
-    "AF01SUFR AF10AFFR AF11NEHL AF20DIHL AM25DIFL AM34DIFR BF13NEHR BM21DIFL BM22DIHL BM24DIFL".split()
+_BLACK: tuple[str, ...] = (
+    *("AF01SUFR", "AF10AFFR", "AF11NEHL", "AF20DIHL", "AM25DIFL"),
+    *("AM34DIFR", "BF13NEHR", "BM21DIFL", "BM22DIHL", "BM24DIFL"),
 )
 """Pictures of the official release that are nearly black: no face can be seen."""
 

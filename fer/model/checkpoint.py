@@ -50,7 +50,7 @@ def read(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: name a .ckpt file, or a run folder with run=<folder>")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         raise UserError(f"{path} is no checkpoint that can be read: it is damaged, of another kind, or holds code") from None
     described = content.get("fer") if isinstance(content, dict) else None
@@ -58,7 +58,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is no checkpoint of this project: it does not describe its network and emotions")
     if described.get("format") != FORMAT:
         raise UserError(f"{path} has format {described.get('format')}, but this version reads {FORMAT}: use a version that fits")
-    return content
+    read: dict[str, Any] = content
+    return read
 
 
 def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -75,9 +76,7 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     if described.get("emotions") != list(EMOTIONS):
         raise UserError(f"{path} was trained for the emotions {described.get('emotions')}; this version knows {list(EMOTIONS)}")
     weights = {
-        name.removeprefix("network."): tensor
-        for name, tensor in content["state_dict"].items()
-        if name.startswith("network.")
+        name.removeprefix("network."): tensor for name, tensor in content["state_dict"].items() if name.startswith("network.")
     }
     try:
         network = _build(described.get("network", {}))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -133,7 +133,8 @@ class Classifier(L.LightningModule):
         if self.scheduler is None:
             return optimizer
         steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer, steps=steps, epochs=epochs)}  # type: ignore[typeddict-item]
+        schedule = cast(LRSchedulerConfigType, self.scheduler(optimizer, steps=steps, epochs=epochs))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the recipe, the metrics so far and the state of the random numbers (dropout) into the checkpoint."""

@@ -70,14 +70,13 @@ class ThesisCNN(nn.Module):
                 f"data.image_size={image_size} is too small for {len(filters)} convolution blocks, each of which "
                 f"halves it: use {2 ** len(filters)} or more, or fewer model.filters"
             )
-        bn = {"momentum": bn_momentum, "eps": bn_eps}
         blocks: list[nn.Module] = []
         width = channels
         for count, kernel in zip(filters, kernel_sizes, strict=True):
             # Pooling before ReLU gives the same values and gradients (ReLU is monotone) for a quarter of its work.
             blocks += [
                 nn.Conv2d(width, count, kernel, padding="same"),
-                nn.BatchNorm2d(count, **bn),
+                nn.BatchNorm2d(count, bn_eps, bn_momentum),
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
                 nn.Dropout(dropout),
@@ -89,7 +88,7 @@ class ThesisCNN(nn.Module):
         for units in dense:
             layers += [
                 nn.Linear(width, units),
-                nn.BatchNorm1d(units, **bn),
+                nn.BatchNorm1d(units, bn_eps, bn_momentum),
                 nn.ReLU(inplace=True),
                 nn.Dropout(dropout),
             ]

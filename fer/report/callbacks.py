@@ -61,8 +61,8 @@ class Record(L.Callback):
         """Writes the last epoch."""
         self._write(trainer, pl_module)
 
-    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        history: list[dict[str, float]] = pl_module.history  # type: ignore[assignment]
+    def _write(self, trainer: L.Trainer, pl_module: Any) -> None:
+        history: list[dict[str, float]] = pl_module.history
         if not history or not trainer.is_global_zero:
             return
         pd.DataFrame(history).to_csv(self.folder / "history.csv", index=False)
@@ -89,16 +89,20 @@ class Pictures(L.Callback):
         if trainer.global_step or not trainer.is_global_zero:
             return
         grid = make_grid(batch.images[:64].cpu(), nrow=16, padding=1)
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).resize((grid.shape[2] * 2, grid.shape[1] * 2)).save(self.folder / "batch.png")
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).resize((grid.shape[2] * 2, grid.shape[1] * 2)).save(
+            self.folder / "batch.png"
+        )
         for board in _boards(trainer):
             board.experiment.add_image("train/first_batch", grid, 0)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Draws the validation set's confusion matrix, about twenty times a run."""
         every = max(1, (trainer.max_epochs or 1) // 20)
-        if (trainer.current_epoch + 1) % every == 0 and "val" in pl_module.computed:  # type: ignore[operator]
-            matrix = pl_module.computed["val"]["confusion_matrix"].tolist()  # type: ignore[index, call-overload, union-attr]
-            add_figure(trainer, "val/confusion_matrix", figures.confusion_matrix(matrix, f"validation, epoch {trainer.current_epoch + 1}"))
+        if (trainer.current_epoch + 1) % every == 0 and "val" in pl_module.computed:
+            matrix = pl_module.computed["val"]["confusion_matrix"].tolist()
+            add_figure(
+                trainer, "val/confusion_matrix", figures.confusion_matrix(matrix, f"validation, epoch {trainer.current_epoch + 1}")
+            )
 
 
 def add_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:

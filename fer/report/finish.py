@@ -101,13 +101,17 @@ def report(
     return trained.get("val/accuracy", float("nan"))
 
 
-def _board(trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]) -> None:
+def _board(
+    trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]
+) -> None:
     for name, values in tests.items():
         add_figure(trainer, f"test/confusion_matrix/{name}", figures.confusion_matrix(values["confusion_matrix"], name))
     final = {f"final/{name}": values["accuracy"] for name, values in tests.items()}
     final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name.startswith("val/")}
     for logger in trainer.loggers:
-        logger.log_hyperparams(_flat(config), final) if hasattr(logger, "log_graph") and final else logger.log_hyperparams(_flat(config))
+        logger.log_hyperparams(_flat(config), final) if hasattr(logger, "log_graph") and final else logger.log_hyperparams(
+            _flat(config)
+        )
 
 
 def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:

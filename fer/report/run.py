@@ -36,7 +36,12 @@ def environment(seconds: float) -> dict[str, Any]:
 
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    machine = {"python": platform.python_version(), "system": platform.platform(), "device": device, "threads": torch.get_num_threads()}
+    machine = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
     return {"seconds": round(seconds, 2), "git": _commit(), **machine, "versions": versions}
 
 

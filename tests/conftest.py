@@ -1,0 +1,78 @@
+"""Tiny data sets in the real on-disk formats."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fer.data.demo import draw_data_sets
+from fer.data.faces import Faces
+from fer.emotions import EMOTIONS
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FER2013, CK+ and KDEF drawn at a twentieth of their size."""
+    root = tmp_path_factory.mktemp("demo") / "faces"
+    draw_data_sets(root, scale=0.05)
+    return root
+
+
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Makes a picture of random pixels, uint8, of a shape, different for every seed."""
+
+    def make(seed: int, *shape: int) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, shape or (48, 48), np.uint8)
+
+    return make
+
+
+def write_image(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def write_csv(path: Path, rows: Sequence[tuple[object, ...]], header: str = "emotion,pixels,Usage") -> Path:
+    """Writes a fer2013.csv; a cell that is an array is written as its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [[" ".join(map(str, c.ravel())) if isinstance(c, np.ndarray) else str(c) for c in row] for row in rows]
+    path.write_text("\n".join([header, *(",".join(row) for row in cells)]) + "\n")
+    return path
+
+
+def make_faces(counts: dict[str, Sequence[int]], frames: dict[str, int] | None = None) -> Faces:
+    """Makes faces of these counts per source and emotion; a source with `frames` comes in sequences of that many."""
+    rows = []
+    for source, sizes in counts.items():
+        each = (frames or {}).get(source, 1)
+        for label, size in enumerate(sizes):
+            for number in range(size):
+                for frame in range(each):
+                    sequence = f"{label}_{number}" if each > 1 else ""
+                    rows.append((label, source, f"p{number}", sequence, "", f"{source}/{label}/{number:05d}_{frame}.png"))
+    table = pd.DataFrame(rows, columns=["emotion", "source", "subject", "sequence", "usage", "file"])
+    table["digest"] = [f"{i:032x}" for i in range(len(table))]
+    return Faces(np.zeros((len(table), 2, 2), np.uint8), table)
+
+
+EQUAL = [5] * len(EMOTIONS)
+
+
+def run_program(*words: object, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs train.py, eval.py or a module as a user would; gives exit code and what was printed."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "160"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
+    )
