@@ -23,7 +23,7 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -89,10 +89,12 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
             quieten()
             try:
                 return function(config)
-            except UserError as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
+            except (UserError, InstantiationException) as error:
+                if not _is_users_mistake(error) or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise
                 fail(error)
+            except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
+                raise SystemExit(143 if stop.code is None else 130) from None
 
         @functools.wraps(function)
         @friendly
@@ -109,6 +111,12 @@ def as_dict(node: DictConfig, resolve: bool = False) -> dict[str, Any]:
     """Gives a node as plain values; with `resolve` interpolations become what they stand for."""
     plain = OmegaConf.to_container(node, resolve=resolve, throw_on_missing=resolve)
     return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def _is_users_mistake(error: Exception) -> bool:
+    """Tells a value that a constructor refuses from a defect of ours, whose traceback is wanted."""
+    cause = error.__cause__ if isinstance(error, InstantiationException) else error
+    return isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException"
 
 
 def friendly(program: Callable[[], None]) -> Callable[[], None]:
@@ -276,6 +284,11 @@ def fail(error: Exception) -> typing.NoReturn:
 def _sentence(error: Exception) -> str:
     """Says in one sentence what Hydra says in many lines."""
     text = str(error)
+    if isinstance(error, InstantiationException) and error.__cause__:
+        return f"{text.splitlines()[-1].removeprefix('full_key: ')}: {str(error.__cause__).splitlines()[0]}"
+    merging = re.fullmatch(r"Error merging override (.*)", text)
+    if merging and error.__cause__:
+        return f"{merging[1]}: {str(error.__cause__).splitlines()[0]}"
     unknown = re.search(r"Could not override '([^']+)'|Key '[^']+' (?:is )?not in[^\n]*\n\s*full_key: (\S+)", text)
     if unknown:
         key = unknown[1] or unknown[2]
@@ -285,7 +298,6 @@ def _sentence(error: Exception) -> str:
         group, _, name = choice[1].rpartition("/")
         options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"unknown choice {group}={name}: " + did_you_mean(name, options) if group else f"there is no conf/{name}.yaml"
-    group = re.search(r"Could not override '([^']+)'. No match", text)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("object_type")]
     key_line = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     sentence = lines[0] if lines else type(error).__name__
@@ -310,5 +322,5 @@ def quieten() -> None:
     """Silences what Lightning says at every start and what no user can act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists and is not empty.*"):
+    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists and is not empty.*", ".*treespec.*"):
         warnings.filterwarnings("ignore", message)

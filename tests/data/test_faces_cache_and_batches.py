@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.data import cache
+from fer.data import cache, thesis
 from fer.data.augment import Augmentation
 from fer.data.balance import NoBalance, ThesisBalance
 from fer.data.ckplus import CKPlus
@@ -108,7 +108,8 @@ def test_demo_goes_through_the_readers_in_the_real_proportions(demo):
     data = FacesDataModule(readers(demo), ThesisBalance(), ThesisSplit())
     data.setup()
     found = data.counts["found"]
-    assert found.loc["fer2013"].tolist() == [311, 248, 28, 256, 448, 303, 202]
+    expected = thesis.FOUND.loc["fer2013"] * 0.05
+    assert (found.loc["fer2013"] - expected).abs().max() <= 2  # each of the three official parts is rounded
     assert found.loc["kdef"].tolist() == [4] * 7
     assert found.loc["ckplus", "surprise"] == 12
     assert data.counts["balanced"].sum().nunique() == 1

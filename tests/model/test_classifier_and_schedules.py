@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import functools
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
+from torch import nn
+
+from fer.data.balance import NoBalance
+from fer.data.datamodule import FacesDataModule
+from fer.data.fer2013 import FER2013
+from fer.data.kdef import KDEF
+from fer.data.split import ThesisSplit
+from fer.metrics import plain
+from fer.model import schedules
+from fer.model.classifier import Classifier
+from fer.model.networks import ThesisCNN
+
+
+def small_network():
+    torch.manual_seed(0)
+    return ThesisCNN(filters=(4, 4), kernel_sizes=(3, 3), dense=(8,), bn_momentum=0.5)
+
+
+@pytest.fixture
+def data(demo):
+    module = FacesDataModule(
+        {"fer2013": FER2013(str(demo / "fer2013")), "kdef": KDEF(str(demo / "kdef"))}, NoBalance(), ThesisSplit(), batch_size=64
+    )
+    module.setup()
+    return module
+
+
+def trainer(**options):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "enable_checkpointing": False}
+    return L.Trainer(accelerator="cpu", use_distributed_sampler=False, num_sanity_val_steps=0, **quiet, **options)
+
+
+def fitted(data, epochs=2):
+    optimizer = functools.partial(torch.optim.Adam, lr=3e-3)
+    classifier = Classifier(small_network(), optimizer, None, {}, list(data.test_sets))
+    run = trainer(max_epochs=epochs)
+    run.fit(classifier, data)
+    run.test(classifier, data, verbose=False)
+    return classifier
+
+
+def test_reported_metrics_are_scikit_learns_on_every_test_set(data):
+    classifier = fitted(data)
+    rows, probabilities = (values.numpy() for values in classifier.predictions.compute())
+    np.testing.assert_array_equal(rows, data.parts.test)
+    truth, guess = data.faces.emotion[rows], probabilities.argmax(1)
+    source = data.faces.table["source"].to_numpy()[rows]
+    for name in ("kdef", "fer2013", "combined"):
+        chosen = (source == name) | (name == "combined")
+        ours, y, p = plain(classifier.computed[f"test/{name}"]), truth[chosen], guess[chosen]
+        labels = list(range(7))
+        precision, recall, f1, support = precision_recall_fscore_support(y, p, labels=labels, zero_division=0)
+        np.testing.assert_allclose(ours["precision"], precision, atol=1e-6)
+        np.testing.assert_allclose(ours["recall"], recall, atol=1e-6)
+        np.testing.assert_allclose(ours["f1"], f1, atol=1e-6)
+        assert ours["support"] == support.tolist()
+        assert ours["confusion_matrix"] == confusion_matrix(y, p, labels=labels).tolist()
+        assert ours["accuracy"] == pytest.approx(accuracy_score(y, p), abs=1e-6)
+        assert ours["loss"] == pytest.approx(log_loss(y, probabilities[chosen], labels=labels), abs=1e-5)
+        macro = precision_recall_fscore_support(y, p, labels=labels, average="macro", zero_division=0)[:3]
+        np.testing.assert_allclose([ours["macro"][m] for m in ("precision", "recall", "f1")], macro, atol=1e-6)
+
+
+def test_training_learns_and_keeps_a_history(data):
+    history = fitted(data, epochs=4).history
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert history[-1]["train/loss"] < history[0]["train/loss"]
+
+
+def test_validation_metrics_are_those_of_the_validation_part(data):
+    classifier = fitted(data)
+    classifier.eval()
+    batch = data.val_dataloader()
+    logits = torch.cat([classifier(b.images) for b in batch])
+    truth = torch.cat([b.emotion for b in batch])
+    assert classifier.history[-1]["val/accuracy"] == pytest.approx(accuracy_score(truth, logits.argmax(1)), abs=1e-6)
+    assert classifier.history[-1]["val/loss"] == pytest.approx(nn.functional.cross_entropy(logits, truth).item(), abs=1e-5)
+
+
+def rates(schedule, steps, epochs, lr=0.1):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    made = schedule(optimizer, steps=steps, epochs=epochs)
+    seen = []
+    for _ in range(steps if made["interval"] == "step" else epochs):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        made["scheduler"].step(*([1.0] if "monitor" in made else []))
+    return seen
+
+
+def test_onecycle_rises_to_the_learning_rate_and_falls():
+    seen = rates(schedules.onecycle, steps=100, epochs=10)
+    assert max(seen) == pytest.approx(0.1)
+    assert int(np.argmax(seen)) == pytest.approx(29, abs=1)
+    assert seen[0] == pytest.approx(0.1 / 25)
+    assert seen[-1] < 1e-5
+
+
+def test_cosine_is_half_a_cosine_and_can_warm_up():
+    np.testing.assert_allclose(rates(schedules.cosine, 0, 10), 0.05 * (1 + np.cos(np.pi * np.arange(10) / 10)), atol=1e-12)
+    seen = rates(functools.partial(schedules.cosine, warmup=3), 0, 10)
+    assert seen[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert seen[4] < 0.1
+
+
+def test_plateau_lowers_the_rate_when_the_loss_stands_still():
+    seen = rates(functools.partial(schedules.plateau, patience=2, factor=0.5), 0, 8)
+    assert seen[0] == 0.1
+    assert seen[-1] == pytest.approx(0.025)

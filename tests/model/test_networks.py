@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fer.model.networks import ThesisCNN, to_input
+
+FIGURE_4_7 = [640, 128, 204928, 256, 590336, 1024, 2359808, 1024, 1179904, 512, 131584, 1024, 3591]
+"""Trainable parameters of each layer that has any, in order (convolution or dense, then batch norm)."""
+
+
+def test_every_layer_has_the_thesis_parameters():
+    network = ThesisCNN()
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert [sum(p.numel() for p in layer.parameters()) for layer in layers] == FIGURE_4_7
+    assert sum(p.numel() for p in network.parameters()) == 4_474_759
+    statistics = sum(b.numel() for name, b in network.named_buffers() if "running" in name)
+    assert statistics == 3_968
+
+
+def test_defaults_are_keras_ones():
+    network = ThesisCNN()
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert {(m.momentum, m.eps) for m in norms} == {(0.01, 1e-3)}
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert not layer.bias.any()
+            receptive = layer.weight[0, 0].numel() if layer.weight.ndim == 4 else 1
+            limit = math.sqrt(6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * receptive))  # Glorot & Bengio, 2010
+            assert layer.weight.abs().max() <= limit
+            assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_pooling_before_relu_gives_the_thesis_order_exactly(training):
+    torch.manual_seed(0)
+    network = ThesisCNN(dropout=0.0).double().train(training)
+    faces = torch.rand(4, 1, 48, 48, dtype=torch.float64)
+
+    def thesis_order(x):
+        for block in zip(*[iter(network.features)] * 5, strict=True):
+            convolution, norm = block[0], block[1]
+            x = F.max_pool2d(F.relu(norm(convolution(x))), 2)
+        return network.classifier(x)
+
+    ours = network(faces)
+    ours.square().sum().backward()
+    gradients = [p.grad.clone() for p in network.parameters()]
+    network.zero_grad()
+    theirs = thesis_order(faces)
+    theirs.square().sum().backward()
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradients, [p.grad for p in network.parameters()])
+
+
+def test_options_reach_the_layers():
+    network = ThesisCNN(3, 64, (8, 16), (3, 5), (10,), dropout=0.5, classes=4)
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 4)
+    assert {m.p for m in network.modules() if isinstance(m, nn.Dropout)} == {0.5}
+    assert [m.kernel_size for m in network.modules() if isinstance(m, nn.Conv2d)] == [(3, 3), (5, 5)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"filters": (8,)}, "1 entries and model.kernel_sizes 4"), ({"image_size": 15}, "use 16 or more")],
+)
+def test_blocks_that_do_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ThesisCNN(**arguments)
+
+
+def test_input_is_scaled_to_one():
+    faces = torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8)
+    torch.testing.assert_close(to_input(faces), torch.tensor([[[[0.0, 1.0], [0.2, 0.4]]]]))

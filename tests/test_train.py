@@ -1,0 +1,192 @@
+"""train.py and eval.py as a user runs them, on drawn faces and a small network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import accuracy_score, confusion_matrix
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fer.emotions import EMOTIONS
+from fer.model import checkpoint
+from tests.conftest import REPOSITORY, run_program
+
+SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", "trainer=cpu"]
+
+
+def words(demo: Path, folder: Path, *more: str) -> list[str]:
+    return [*SMALL, "data.scale=null", f"data.root={demo}", f"hydra.run.dir={folder}", "epochs=3", "augment=light", *more]
+
+
+def train(demo: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run_program(REPOSITORY / "train.py", *words(demo, folder, *more), cwd=folder.parent)
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return checkpoint.read(folder / f"checkpoints/{name}.ckpt")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def run(demo, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "first"
+    result = train(demo, folder)
+    assert result.returncode == 0, result.stderr
+    for name in ("kdef", "ckplus", "fer2013", "combined"):
+        assert f"{name}: accuracy" in result.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(run) -> dict:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_the_run_folder_holds_everything(run):
+    expected = {"config.yaml", "metrics.json", "environment.json", "history.csv", "counts.csv", "left_out.csv"}
+    expected |= {"predictions.csv", "learning_curves.png", "faces.png", "batch.png", "tensorboard", "checkpoints"}
+    for name in ("kdef", "ckplus", "fer2013", "combined"):
+        expected |= {f"classification_report_{name}.csv", f"confusion_matrix_{name}.csv", f"confusion_matrix_{name}.png"}
+    assert {path.name for path in run.iterdir()} == expected
+    for path in run.glob("*.png"):
+        assert np.asarray(Image.open(path).convert("L")).std() > 5
+    assert json.loads((run / "environment.json").read_text())["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_the_same_command_gives_the_same_bytes(run, demo, tmp_path, metrics):
+    assert train(demo, tmp_path / "second").returncode == 0
+    assert (tmp_path / "second" / "metrics.json").read_bytes() == (run / "metrics.json").read_bytes()
+    assert (tmp_path / "second" / "history.csv").read_bytes() == (run / "history.csv").read_bytes()
+    ours, again = weights(run), weights(tmp_path / "second")
+    assert all(torch.equal(ours[name], again[name]) for name in ours)
+
+
+def test_predictions_give_the_metrics(run, metrics):
+    predictions = pd.read_csv(run / "predictions.csv")
+    np.testing.assert_allclose(predictions[list(EMOTIONS)].sum(axis=1), 1, atol=1e-5)
+    for name, values in metrics["test"].items():
+        rows = predictions[(predictions["source"] == name) | (name == "combined")]
+        assert values["accuracy"] == pytest.approx(accuracy_score(rows["emotion"], rows["predicted"]), abs=1e-6)
+        matrix = confusion_matrix(rows["emotion"], rows["predicted"], labels=EMOTIONS)
+        assert values["confusion_matrix"] == matrix.tolist()
+        assert pd.read_csv(run / f"confusion_matrix_{name}.csv", index_col=0).to_numpy().tolist() == matrix.tolist()
+        report = pd.read_csv(run / f"classification_report_{name}.csv", index_col=0)
+        assert report["support"][: len(EMOTIONS)].tolist() == matrix.sum(1).tolist()
+
+
+def test_eval_gives_the_numbers_of_the_run(run, metrics, tmp_path):
+    for where in (f"run={run}", f"checkpoint={run / 'checkpoints/last.ckpt'}"):
+        result = run_program(REPOSITORY / "eval.py", where, f"hydra.run.dir={tmp_path / 'eval'}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        again = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+        assert again["test"] == metrics["test"]
+        assert again["data"] == metrics["data"]
+
+
+def test_eval_takes_other_data_and_the_best_weights(run, metrics, tmp_path):
+    other = ["dataset=[kdef]", "test=best", f"hydra.run.dir={tmp_path / 'eval'}"]
+    result = run_program(REPOSITORY / "eval.py", f"run={run}", *other, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    again = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert set(again["test"]) == {"kdef", "combined"}
+    assert again["trained"]["val/accuracy"] == max(pd.read_csv(run / "history.csv")["val/accuracy"].round(6))
+
+
+def test_eval_refuses_what_is_no_run(tmp_path):
+    for arguments, message in (
+        ([], "nothing to evaluate"),
+        ([f"run={tmp_path}"], "that is no run folder"),
+        (["checkpoint=none.ckpt"], "there is no checkpoint none.ckpt"),
+    ):
+        result = run_program(REPOSITORY / "eval.py", *arguments, cwd=tmp_path)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_tensorboard_holds_scalars_pictures_and_hparams(run, metrics):
+    tags: dict[str, set[str]] = {"scalars": set(), "images": set()}
+    hparams = {}
+    for file in (run / "tensorboard").glob("events*"):
+        events = EventAccumulator(str(file))
+        events.Reload()
+        for kind in tags:
+            tags[kind] |= set(events.Tags()[kind])
+        for tag in events.Tags()["scalars"]:
+            if tag.startswith("final/"):
+                hparams[tag] = events.Scalars(tag)[-1].value
+    assert {"train/loss", "val/accuracy", "val/recall/happy", "test/kdef/accuracy"} <= tags["scalars"]
+    assert {"val/confusion_matrix", "test/confusion_matrix/combined", "test/faces", "train/first_batch"} <= tags["images"]
+    assert hparams["final/combined"] == pytest.approx(metrics["test"]["combined"]["accuracy"], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_resumes_to_the_same_weights(run, demo, tmp_path, kind):
+    folder = tmp_path / "cut"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    command = [sys.executable, str(REPOSITORY / "train.py"), *words(demo, folder)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith("epoch 1/3"):
+            time.sleep(0.05)
+            process.send_signal(kind)
+            break
+    printed.append(process.stdout.read())
+    assert process.wait(60) != 0
+    assert f"python train.py resume={folder}" in "".join(printed)
+    assert "Traceback" not in "".join(printed)
+
+    result = run_program(REPOSITORY / "train.py", f"resume={folder}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "metrics.json").read_bytes() == (run / "metrics.json").read_bytes()
+    ours, resumed = weights(run), weights(folder)
+    assert all(torch.equal(ours[name], resumed[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.fer2013.root=nowhere", "the folder nowhere does not exist"),
+        ("dataset.fer2013.root={demo}/kdef", "seems to hold KDEF"),
+        ("dataset=[kdef] split=official", "no face is marked 'Training'"),
+        ("trainer.accelerator=gpu", "gpu"),
+        ("model.filters=[4,4,4,4,4,4] model.kernel_sizes=[3,3,3,3,3,3]", "data.image_size=48 is too small"),
+    ],
+)
+def test_a_mistake_is_one_sentence(demo, tmp_path, monkeypatch, capfd, override, message):
+    if "gpu" in override and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    import train as program
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *words(demo, tmp_path / "run", *override.format(demo=demo).split())])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    printed = capfd.readouterr().err
+    assert stop.value.code == 2
+    assert message in printed
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+
+
+def test_data_command_prints_the_tables_and_the_errors_of_the_thesis(demo, tmp_path):
+    result = run_program("-m", "fer.data", "data.scale=null", f"data.root={demo}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for words in ("table 3.4", "table 3.5", "table 3.6", "contempt", "6,198", "588", "(8,989)"):
+        assert words in result.stdout
+    result = run_program("-m", "fer.data", "data=thesis", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "the folder data/fer2013 does not exist" in result.stderr
