@@ -128,6 +128,8 @@ def friendly(program: Callable[[], None]) -> Callable[[], None]:
         try:
             program()
         except (UserError, HydraException, OmegaConfBaseException) as error:
+            if isinstance(error, InstantiationException) and not _is_users_mistake(error):
+                raise
             fail(error)
 
     return run

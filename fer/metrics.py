@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
@@ -14,6 +13,7 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
+from torchmetrics.utilities import dim_zero_cat
 
 from fer.emotions import EMOTIONS
 
@@ -86,6 +86,6 @@ class Predictions(Metric):
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Gives rows and probabilities."""
-        rows = torch.cat(list(self.rows))
+        rows = dim_zero_cat(self.rows)
         order = rows.argsort()
-        return rows[order], torch.cat(list(self.probabilities))[order]
+        return rows[order], dim_zero_cat(self.probabilities)[order]

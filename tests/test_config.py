@@ -117,9 +117,13 @@ def test_a_typo_in_an_experiment_file_does_not_pass(tmp_path):
         with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
             config.prepare("train", [])
             with pytest.raises((UserError, config.HydraException), match=message):
-                composed = hydra.compose("train", ["experiment=mine", f"hydra.searchpath=[{tmp_path}]"])
-                composed.trainer = composed.logger = None
-                config.check(composed)
+                _compose_and_check("experiment=mine", f"hydra.searchpath=[{tmp_path}]")
+
+
+def _compose_and_check(*overrides):
+    composed = hydra.compose("train", list(overrides))
+    composed.trainer = composed.logger = None
+    config.check(composed)
 
 
 def test_record_keeps_interpolations(tmp_path):

@@ -52,7 +52,7 @@ def test_train_csv_without_usage_is_training_and_unlabelled_test_csv_is_recorded
     write_csv(tmp_path / "test.csv", [(noise(2),)], "pixels")
     faces = read(tmp_path)
     assert faces.table["usage"].tolist() == ["Training"]
-    assert faces.left_out[["file", "reason"]].values.tolist() == [["test.csv", "not read: its rows have no label"]]
+    assert faces.left_out[["file", "reason"]].to_numpy().tolist() == [["test.csv", "not read: its rows have no label"]]
 
 
 def test_csv_with_usage_wins_over_one_without(tmp_path, rows):
