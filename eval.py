@@ -21,6 +21,7 @@ def main(config: DictConfig) -> float:
     from fer.model.classifier import Classifier
     from fer.report import finish
     from fer.report.callbacks import BEST, LAST
+    from fer.report.console import console
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -35,7 +36,8 @@ def main(config: DictConfig) -> float:
     finish.show_data(folder, data)
 
     classifier = Classifier(network, test_sets=list(data.test_sets))
-    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, _convert_="all")
+    plainly = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": console.is_terminal}
+    trainer = instantiate(config.trainer, **plainly, _convert_="all")
     trainer.test(classifier, data, verbose=False)
     plain = as_dict(config)
     seconds = time.perf_counter() - began

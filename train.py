@@ -21,6 +21,7 @@ def main(config: DictConfig) -> float:
     from fer.model.classifier import Classifier
     from fer.report import finish
     from fer.report.callbacks import BEST, LAST, callbacks
+    from fer.report.console import console
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -45,6 +46,7 @@ def main(config: DictConfig) -> float:
         config.trainer,
         callbacks=callbacks(folder, config.early_stopping),
         logger=instantiate(config.logger, _convert_="all"),
+        enable_progress_bar=console.is_terminal,
         _convert_="all",
     )
     resume = folder / LAST if config.resume else None

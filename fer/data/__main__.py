@@ -7,12 +7,15 @@ import sys
 from collections import Counter
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from fer.config import composed, friendly
 from fer.data import thesis
+from fer.data.balance import ThesisBalance
 from fer.data.datamodule import FacesDataModule
+from fer.data.split import ThesisSplit
 from fer.emotions import EMOTIONS
 
 
@@ -34,14 +37,19 @@ def main() -> None:
 def _print(console: Console, data: FacesDataModule) -> None:
     scale = data.scale or 1.0
     factor = "" if scale == 1 else f" x {scale:g}"
-    console.print(beside(data.counts["found"], thesis.FOUND, scale, f"Found (in brackets: table 3.4{factor})"))
+    found, balanced = data.counts["found"], data.counts.get("balanced", data.counts["found"])
+    console.print(beside(found, thesis.FOUND, scale, f"Found (in brackets: table 3.4{factor})"))
     for (source, reason), count in Counter(zip(data.faces.left_out["source"], data.faces.left_out["reason"], strict=True)).items():
         console.print(f"{count:,} left out of {source}: {reason}", soft_wrap=True)
-    if "balanced" in data.counts:
-        console.print(beside(data.counts["balanced"], thesis.BALANCED, scale, f"Balanced (in brackets: table 3.5{factor})"))
+    as_thesis = isinstance(data.balance, ThesisBalance) and isinstance(data.split, ThesisSplit)
+    as_thesis = as_thesis and data.balance.before_split and set(found.index) == set(thesis.FOUND.index)
+    if not balanced.equals(found):
+        title = f"Balanced (in brackets: table 3.5{factor})" if as_thesis else "Balanced"
+        console.print(beside(balanced, thesis.BALANCED if as_thesis else balanced, scale if as_thesis else 1, title))
     for reason, count in data.dropped.items():
         console.print(f"{count:,} faces dropped: {reason}")
-    console.print(parts(data, scale, f"Split (in brackets: table 3.6{factor})"))
+    title = f"Split (in brackets: table 3.6{factor})" if as_thesis else "Split"
+    console.print(parts(data, thesis.PARTS if as_thesis else thesis.PARTS[[]], scale, title))
     console.print("Numbers of the thesis that are wrong, and why:")
     for sentence in thesis.ERRORS:
         console.print(f"- {sentence}", soft_wrap=True)
@@ -60,24 +68,23 @@ def beside(counts: pd.DataFrame, expected: pd.DataFrame, scale: float, title: st
     return table
 
 
-def parts(data: FacesDataModule, scale: float, title: str) -> Table:
+def parts(data: FacesDataModule, expected: pd.DataFrame, scale: float, title: str) -> Table:
     """Makes a table of faces per part (rows) and data set (columns), the thesis's count in brackets where it differs."""
     sources = list(data.counts["found"].index)
     table = _table(title, [*sources, "all", "per emotion"])
-    for part in thesis.PARTS.index:
+    for part in expected.index:
         frame = data.counts[part]
         sizes = {source: int(frame.loc[source].sum()) if source in frame.index else 0 for source in sources}
-        known = [source for source in sources if source in thesis.PARTS]
-        wanted = {source: int(thesis.PARTS[source].loc[part]) for source in known}
-        cells = [_cell(size, wanted.get(source, size), scale) for source, size in sizes.items()]
+        wanted = {source: int(expected[source].loc[part]) for source in expected}
+        cells = [_cell(size, wanted.get(source, size), scale if wanted else 1) for source, size in sizes.items()]
         each = frame.sum()
         span = f"{each.min():,}" if each.min() == each.max() else f"{each.min():,} to {each.max():,}"
-        table.add_row(part, *cells, _cell(sum(sizes.values()), sum(wanted.values()), scale), span)
+        table.add_row(part, *cells, _cell(sum(sizes.values()), sum((sizes | wanted).values()), scale if wanted else 1), span)
     return table
 
 
 def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="")
+    table = Table(title=title, title_justify="left", header_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pandas as pd
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
@@ -37,8 +36,6 @@ def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
     ]
     if early_stopping is not None:
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
-    if sys.stderr.isatty() and sys.stdout.isatty():
-        made.append(RichProgressBar(leave=False))
     return made
 
 

@@ -6,34 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
+import rich
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fer.emotions import EMOTIONS
 from fer.metrics import PER_CLASS
 
-console = Console(highlight=False)
-
-
-def counts_table(counts: pd.DataFrame, title: str) -> Table:
-    """Makes a table of faces per data set (rows) and emotion (columns), with totals."""
-    table = Table(title=title, title_justify="left", header_style="")
-    table.add_column("data set")
-    for name in [*EMOTIONS, "all"]:
-        table.add_column(name, justify="right")
-    for source, row in counts.iterrows():
-        table.add_row(str(source), *(f"{count:,}" for count in row), f"{row.sum():,}")
-    if len(counts) > 1:
-        table.add_section()
-        total = counts.sum()
-        table.add_row("all", *(f"{count:,}" for count in total), f"{total.sum():,}")
-    return table
+console = rich.get_console()  # the one Lightning's progress bar draws on, so that lines and bar do not mix
 
 
 def summary_table(counts: Mapping[str, pd.DataFrame]) -> Table:
     """Makes a table of faces per data set (columns) at each stage: found, balanced, train, val, test (rows)."""
     sources = list(counts["found"].index)
-    table = Table(title="Faces", title_justify="left", header_style="")
+    table = Table(title="Faces", title_justify="left", header_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for source in [*sources, "all"]:
         table.add_column(source, justify="right")
@@ -54,7 +40,7 @@ def metrics_table(name: str, metrics: Mapping[str, Any]) -> Table:
         metrics: What `fer.metrics.plain` gives.
     """
     title = f"{name}: accuracy {metrics['accuracy']:.3f} on {sum(metrics['support']):,} faces"
-    table = Table(title=title, title_justify="left", header_style="")
+    table = Table(title=title, title_justify="left", header_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("emotion")
     for column in (*PER_CLASS, "support"):
         table.add_column(column, justify="right")
