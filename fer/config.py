@@ -131,6 +131,9 @@ def friendly(program: Callable[[], None]) -> Callable[[], None]:
             if isinstance(error, InstantiationException) and not _is_users_mistake(error):
                 raise
             fail(error)
+        except KeyboardInterrupt:
+            print("\nInterrupted before training began: nothing to resume.", file=sys.stderr)
+            raise SystemExit(130) from None
 
     return run
 
