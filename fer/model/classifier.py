@@ -119,8 +119,7 @@ class Classifier(L.LightningModule):
         assert isinstance(collection, MetricCollection)
         values = self.computed[stage] = collection.compute()
         collection.reset()
-        on_bar = stage in ("train", "val")
-        self.log_dict({f"{stage}/{name}": values[name] for name in ("loss", "accuracy")}, prog_bar=on_bar)
+        self.log_dict({f"{stage}/{name}": values[name] for name in ("loss", "accuracy")})
         if stage != "train":
             recall = dict(zip(EMOTIONS, values["recall"], strict=True))
             self.log_dict({f"{stage}/recall/{emotion}": value for emotion, value in recall.items()})
