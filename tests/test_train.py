@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", 
 
 
 def words(demo: Path, folder: Path, *more: str) -> list[str]:
-    return [*SMALL, "data.scale=null", f"data.root={demo}", f"hydra.run.dir={folder}", "epochs=3", "augment=light", *more]
+    return [*SMALL, "data.scale=null", f"data.root={demo}", f"hydra.run.dir={folder}", "epochs=4", "augment=light", *more]
 
 
 def train(demo: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -135,13 +134,21 @@ def test_an_interrupted_run_resumes_to_the_same_weights(run, demo, tmp_path, kin
     folder = tmp_path / "cut"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     command = [sys.executable, str(REPOSITORY / "train.py"), *words(demo, folder)]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # where the tests run in the background, shells have them and their children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     printed = []
     for line in process.stdout:
         printed.append(line)
-        if line.startswith("epoch 1/3"):
-            time.sleep(0.05)
+        if line.startswith("epoch 1/4"):
             process.send_signal(kind)
             break
     printed.append(process.stdout.read())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pandas as pd
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from fer.metrics import plain
 from fer.report import figures, run
@@ -93,8 +94,8 @@ def report(
         curves = figures.learning_curves(pd.DataFrame(classifier.history), f"{len(classifier.history)} epochs")
         run.save(curves, folder / "learning_curves.png")
 
-    _board(trainer, tests, config, trained)
     add_figure(trainer, "test/faces", grid)
+    _board(trainer, tests, config, trained)
     for name, values in tests.items():
         console.print(metrics_table(name, values))
     console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
@@ -109,9 +110,11 @@ def _board(
     final = {f"final/{name}": values["accuracy"] for name, values in tests.items()}
     final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name.startswith("val/")}
     for logger in trainer.loggers:
-        logger.log_hyperparams(_flat(config), final) if hasattr(logger, "log_graph") and final else logger.log_hyperparams(
-            _flat(config)
-        )
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(_flat(config), final)
+        else:
+            logger.log_hyperparams(_flat(config))
+        logger.finalize("success")  # writes what still waits in memory
 
 
 def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
