@@ -132,7 +132,7 @@ def friendly(program: Callable[[], None]) -> Callable[[], None]:
                 raise
             fail(error)
         except KeyboardInterrupt:
-            print("\nInterrupted before training began: nothing to resume.", file=sys.stderr)
+            print("\nInterrupted.", file=sys.stderr)
             raise SystemExit(130) from None
 
     return run
@@ -174,7 +174,8 @@ def prepare(name: str, overrides: list[str]) -> str:
     key, value = next(iter(named.items()))
     record = as_dict(recorded(value.strip("'\""), key))
     if name == "eval":  # a group that is chosen anew replaces what was recorded rather than mixing with it
-        record = {group: node for group, node in record.items() if f"{group}=" not in "\n".join(overrides) or group == key}
+        chosen = {word.partition("=")[0] for word in overrides}
+        record = {group: node for group, node in record.items() if group not in chosen}
     schema = EvalConfig if name == "eval" else TrainConfig
     store.store("recorded", OmegaConf.merge(OmegaConf.structured(schema), record))
     return "eval" if name == "eval" else "resume"

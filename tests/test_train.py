@@ -93,7 +93,7 @@ def test_eval_gives_the_numbers_of_the_run(run, metrics, tmp_path):
 
 
 def test_eval_takes_other_data_and_the_best_weights(run, metrics, tmp_path):
-    other = ["dataset=[kdef]", "test=best", f"hydra.run.dir={tmp_path / 'eval'}"]
+    other = ["dataset=[kdef]", "data.seed=0", "test=best", f"hydra.run.dir={tmp_path / 'eval'}"]
     result = run_program(REPOSITORY / "eval.py", f"run={run}", *other, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     again = json.loads((tmp_path / "eval" / "metrics.json").read_text())

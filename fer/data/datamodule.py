@@ -117,7 +117,7 @@ class FacesDataModule(L.LightningDataModule):
         self.counts = {"found": found.counts()}
         if self.balance.before_split:
             self.counts["balanced"] = faces.counts()
-        self.counts |= {part: faces.select(rows).counts() for part, rows in self._rows().items()}
+        self.counts |= {part: faces.counts(rows) for part, rows in self._rows().items()}
 
     def _balanced(self, faces: Faces, rows: NDArray[np.int64]) -> Faces:
         kept = self._balanced_rows(faces, rows)

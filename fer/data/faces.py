@@ -74,10 +74,13 @@ class Faces:
         """Gives the pictures of these rows, in this order, with the same record of what was left out."""
         return Faces(self.images[rows], self.table.iloc[rows].reset_index(drop=True), self.left_out)
 
-    def counts(self) -> pd.DataFrame:
-        """Counts the pictures: a row per data set, a column per emotion, int64."""
-        table = pd.crosstab(self.table["source"], self.table["emotion"])
-        table = table.reindex(index=self.sources, columns=range(len(EMOTIONS)), fill_value=0)
+    def counts(self, rows: NDArray[np.int64] | None = None) -> pd.DataFrame:
+        """Counts the pictures, all or those of some rows: a row per data set, smallest first, a column per emotion, int64."""
+        counted = self.table if rows is None else self.table.iloc[rows]
+        table = pd.crosstab(counted["source"], counted["emotion"])
+        sizes = table.sum(axis=1)
+        sources = sorted(table.index, key=lambda name: (sizes[name], name))
+        table = table.reindex(index=sources, columns=range(len(EMOTIONS)), fill_value=0)
         return table.set_axis(list(EMOTIONS), axis=1).astype(np.int64)
 
     @classmethod
