@@ -41,6 +41,7 @@ def main(config: DictConfig) -> float:
         recipe=checkpoint.recipe(as_dict(config.model, resolve=True), data.image_size, data.channels, plain),
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
+        loss_weights=data.loss_weights,
     )
     trainer = instantiate(
         config.trainer,

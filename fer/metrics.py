@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
@@ -16,6 +17,9 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from fer.emotions import EMOTIONS
+
+COMBINED = "combined"
+"""Name of the test set that holds all others."""
 
 PER_CLASS: tuple[str, ...] = ("precision", "recall", "f1")
 """Metrics that have one value per emotion."""
@@ -62,6 +66,19 @@ def plain(computed: dict[str, Tensor]) -> dict[str, Any]:
     values["support"] = computed["confusion_matrix"].sum(1).tolist()
     values["confusion_matrix"] = computed["confusion_matrix"].tolist()
     return values
+
+
+def evaluate(emotion: Tensor, probabilities: Tensor) -> dict[str, Any]:
+    """Computes the metrics of predictions that are already made, as `plain` gives them.
+
+    Args:
+        emotion: True classes, int64 (N,).
+        probabilities: float (N, 7).
+    """
+    collection = classification_metrics()
+    loss = torch.nn.functional.nll_loss(probabilities.clamp_min(1e-12).log(), emotion)
+    collection.update(preds=probabilities.argmax(1), target=emotion, value=loss, weight=len(emotion))
+    return plain(collection.compute())
 
 
 class Predictions(Metric):

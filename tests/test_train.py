@@ -53,7 +53,7 @@ def metrics(run) -> dict:
 
 def test_the_run_folder_holds_everything(run):
     expected = {"config.yaml", "metrics.json", "environment.json", "history.csv", "counts.csv", "left_out.csv"}
-    expected |= {"predictions.csv", "learning_curves.png", "faces.png", "batch.png", "tensorboard", "checkpoints"}
+    expected |= {"predictions.csv", "learning_curves.png", "faces.png", "mistakes.png", "batch.png", "tensorboard", "checkpoints"}
     for name in ("kdef", "ckplus", "fer2013", "combined"):
         expected |= {f"classification_report_{name}.csv", f"confusion_matrix_{name}.csv", f"confusion_matrix_{name}.png"}
     assert {path.name for path in run.iterdir()} == expected

@@ -1,37 +1,90 @@
-"""Says what is in the data: `python -m fer.data data=thesis` (any override of train.py works)."""
+"""Says what is in the data: `python -m fer.data [audit] data=thesis` (any override of train.py works)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import Counter
+from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from fer import thesis
 from fer.config import composed, friendly
-from fer.data import thesis
+from fer.data import audit
 from fer.data.balance import ThesisBalance
 from fer.data.datamodule import FacesDataModule
+from fer.data.sheet import contact_sheet
 from fer.data.split import ThesisSplit
 from fer.emotions import EMOTIONS
+from fer.errors import UserError
 
 
 @friendly
 def main() -> None:
-    """Prints the faces found, balanced and split, beside the thesis's tables 3.4 to 3.6."""
+    """Prints what is in the data, or audits it."""
+    auditing = sys.argv[1:2] == ["audit"]
+    _audit(sys.argv[2:]) if auditing else _tables(sys.argv[1:])
+
+
+def _configured(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, FacesDataModule]:
     from hydra.utils import instantiate
 
-    parser = argparse.ArgumentParser(prog="python -m fer.data", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as for train.py, such as data=thesis dataset.kdef.root=/data/kdef")
-    config = composed(parser.parse_args().overrides)
-    data: FacesDataModule = instantiate(config.data, _convert_="all")
+    arguments = parser.parse_intermixed_args(words)
+    data: FacesDataModule = instantiate(composed(arguments.overrides).data, _convert_="all")
     data.prepare_data()
+    return arguments, data
+
+
+def _tables(words: list[str]) -> None:
+    """Prints the faces found, balanced and split, beside the thesis's tables 3.4 to 3.6."""
+    epilog = "python -m fer.data audit ... looks for copies, conflicting labels and faces on two sides of the split"
+    _, data = _configured(argparse.ArgumentParser(prog="python -m fer.data", description=__doc__, epilog=epilog), words)
     data.setup()
-    console = Console(highlight=False)
-    _print(console, data)
+    _print(Console(highlight=False), data)
+
+
+def _audit(words: list[str]) -> None:
+    """Prints what is doubtful about the data and the chosen split, and writes it as tables and a contact sheet."""
+    parser = argparse.ArgumentParser(prog="python -m fer.data audit", description=_audit.__doc__)
+    parser.add_argument(
+        "--distance", type=int, default=audit.DISTANCE, help="bits of 64 that may differ between near-identical ones"
+    )
+    parser.add_argument("--out", type=Path, help="folder for audit.csv, summary.csv and contact_sheet.png")
+    arguments, data = _configured(parser, words)
+    if not 0 <= arguments.distance < 64:
+        raise UserError(f"--distance {arguments.distance}: expected 0..63; {audit.DISTANCE} finds near copies and little else")
+    console, parts = Console(highlight=False), None
+    try:
+        data.setup()
+        parts = data.parts.rows
+    except UserError as error:  # what cannot be balanced or split can still be looked at
+        if not hasattr(data, "faces"):
+            raise
+        console.print(f"The split is not looked at: {error}", soft_wrap=True)
+    found = audit.audit(data.faces, parts, arguments.distance)
+
+    table = _table(f"{len(data.faces):,} faces of {', '.join(data.faces.sources)}", ["groups", "affected"])
+    table.add_column("meaning", justify="left")
+    for row in found.summary.to_dict("records"):
+        table.add_row(row["check"], f"{row['groups']:,}", f"{row['affected']:,}", row["meaning"])
+    console.print(table)
+    for source, subjects in data.faces.table.groupby("source")["subject"]:
+        if (subjects == "").all():
+            console.print(
+                f"{source} does not name its people, so it cannot be known whether one stands on two sides.", soft_wrap=True
+            )
+    folder = arguments.out or Path(f"runs/audit_{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    folder.mkdir(parents=True, exist_ok=True)
+    found.summary.to_csv(folder / "summary.csv", index=False)
+    found.findings.to_csv(folder / "audit.csv", index=False)
+    contact_sheet(data.faces, found).savefig(folder / "contact_sheet.png", dpi=90)
+    console.print(f"Every face concerned is in {folder}/audit.csv, examples are in {folder}/contact_sheet.png", soft_wrap=True)
 
 
 def _print(console: Console, data: FacesDataModule) -> None:

@@ -1,4 +1,4 @@
-"""Which faces to keep so that the classes are equally large. Pure and seeded: rows in, rows out, nothing on disk."""
+"""What is done about classes of unequal size. Pure and seeded: rows in, rows out, nothing on disk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from fer.errors import UserError
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of `Faces` to keep, ascending, int64 (M,); and how many were dropped for which reason."""
+    """What a balance decides.
+
+    Args:
+        rows: Rows of `Faces` to keep, ascending, int64 (M,).
+        dropped: How many were dropped for which reason.
+        chances: Probability of each kept row at every draw of an epoch, float64 (M,), summing to 1; None draws every
+            row once an epoch.
+        loss_weights: Weight of each class in the training loss, float32 (7,); None weighs all faces alike.
+    """
 
     rows: NDArray[np.int64]
     dropped: dict[str, int] = field(default_factory=dict)
+    chances: NDArray[np.float64] | None = None
+    loss_weights: NDArray[np.float32] | None = None
 
 
 class Balance(Protocol):
@@ -83,6 +93,51 @@ class ThesisBalance:
         rows = np.sort(np.concatenate(kept))
         dropped = {"other frames of a sequence": len(faces) - len(peaks), "to make the classes equal": len(peaks) - len(rows)}
         return Selection(rows, {reason: count for reason, count in dropped.items() if count})
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Keeps every face, and draws training faces so that every class comes equally often.
+
+    An epoch draws as many faces as there are, with replacement: a face of a class with n of them comes up with
+    probability 1 / (number of classes x n) at every draw.
+    """
+
+    before_split: bool = False
+
+    def __call__(self, faces: Faces, seed: int) -> Selection:
+        """See `Balance`."""
+        _training_only(self.before_split, "sampler")
+        weights = _inverse_frequency(faces)
+        chances = weights[faces.emotion]
+        return Selection(np.arange(len(faces)), chances=chances / chances.sum())
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Keeps every face, and weighs the training loss of each by the rarity of its class.
+
+    The weight of a class with n of N faces is N / (number of classes x n), as scikit-learn's "balanced" (after King &
+    Zeng, 2001); classes without a face weigh 0.
+    """
+
+    before_split: bool = False
+
+    def __call__(self, faces: Faces, seed: int) -> Selection:
+        """See `Balance`."""
+        _training_only(self.before_split, "loss_weights")
+        return Selection(np.arange(len(faces)), loss_weights=_inverse_frequency(faces).astype(np.float32))
+
+
+def _training_only(before_split: bool, name: str) -> None:
+    if before_split:
+        raise UserError(f"balance={name} concerns the training part only: leave balance.before_split=false")
+
+
+def _inverse_frequency(faces: Faces) -> NDArray[np.float64]:
+    """Weight of each class, float64 (7,): the mean class size over its own; 0 where there is no face."""
+    sizes = np.bincount(faces.emotion, minlength=len(EMOTIONS))
+    return np.where(sizes > 0, len(faces) / np.maximum(sizes, 1) / max((sizes > 0).sum(), 1), 0.0)
 
 
 def peak_frames(faces: Faces) -> NDArray[np.int64]:

@@ -66,6 +66,8 @@ def _save(faces: Faces, entry: Path) -> None:
     draft = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         np.save(draft / "images.npy", faces.images)
+        if faces.votes is not None:
+            np.save(draft / "votes.npy", faces.votes)
         faces.table.to_csv(draft / "table.csv", index=False)
         faces.left_out.to_csv(draft / "left_out.csv", index=False)
         (draft / "checksum.txt").write_text(str(_checksum(faces, draft)))
@@ -85,7 +87,8 @@ def _load(entry: Path) -> Faces:
         text = dict.fromkeys(("source", "subject", "sequence", "usage", "file", "digest"), str)
         table = pd.read_csv(entry / "table.csv", dtype={**text, "emotion": np.int64}, keep_default_na=False)
         left_out = pd.read_csv(entry / "left_out.csv", dtype=str, keep_default_na=False)
-        faces = Faces(images, table, left_out)
+        votes = np.load(entry / "votes.npy", allow_pickle=False) if (entry / "votes.npy").is_file() else None
+        faces = Faces(images, table, left_out, votes)
         if int((entry / "checksum.txt").read_text()) == _checksum(faces, entry):
             return faces
         problem = "its checksum is wrong"
@@ -96,6 +99,6 @@ def _load(entry: Path) -> Faces:
 
 def _checksum(faces: Faces, folder: Path) -> int:
     checksum = zlib.crc32(np.ascontiguousarray(faces.images).data)
-    for name in ("table.csv", "left_out.csv"):
+    for name in ("table.csv", "left_out.csv", *(["votes.npy"] if faces.votes is not None else [])):
         checksum = zlib.crc32((folder / name).read_bytes(), checksum)
     return checksum

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,35 +15,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fer.data import cache
+from fer.data import audit, cache
 from fer.data.augment import Augmentation
 from fer.data.balance import Balance, Selection
 from fer.data.demo import draw_data_sets
 from fer.data.faces import Faces, OnError
 from fer.data.reader import Reader
 from fer.data.split import Parts, Split
-from fer.errors import UserError
+from fer.errors import UserError, did_you_mean
 
 
 class Batch(NamedTuple):
-    """Faces, uint8 (B, C, H, W); their classes, int64 (B,); and their rows in `Faces`, int64 (B,)."""
+    """A batch of faces.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        emotion: Class, int64 (B,).
+        row: Row in `Faces`, int64 (B,).
+        target: What the loss compares with: `emotion`, or votes as shares of each emotion, float32 (B, 7).
+    """
 
     images: Tensor
     emotion: Tensor
     row: Tensor
+    target: Tensor
 
 
 class FacesDataModule(L.LightningDataModule):
     """Merges data sets, makes the classes equal, splits, and serves batches of uint8 faces.
 
-    After `setup`, `faces` holds what the parts are made of, `parts` the rows of each part, and `counts` the number of
-    faces per data set and emotion at each stage.
+    After `setup`, `faces` holds everything found, `parts` the rows of each part, `counts` the number of
+    faces per data set and emotion at each stage, and `loss_weights` those of the classes if the balance sets them.
 
     Args:
         readers: Name -> reader of each data set to merge.
         balance: Chooses the faces to keep.
         split: Divides them into three parts.
         augment: Changes training faces; None leaves them as they are.
+        train_on: Names of the data sets that train and validate; the others only test. None: all of them.
         root: Folder of the raw folders; only used when faces are drawn.
         scale: None reads what is there; a number first draws demo faces at this share of the real counts into `root`.
         image_size: Height and width of the faces served, pixels.
@@ -61,6 +71,7 @@ class FacesDataModule(L.LightningDataModule):
         balance: Balance,
         split: Split,
         augment: Augmentation | None = None,
+        train_on: Sequence[str] | None = None,
         root: str = "data",
         scale: float | None = None,
         image_size: int = 48,
@@ -80,12 +91,20 @@ class FacesDataModule(L.LightningDataModule):
                 raise UserError(f"{name}={value}: expected 1 or more")
         if not readers:
             raise UserError("dataset=[] names no data set: choose some, for example dataset=[fer2013,ckplus,kdef]")
+        for name in train_on or ():
+            if name not in readers:
+                raise UserError(
+                    f"data.train_on={name}: that is none of the data sets in dataset=[...]: " + did_you_mean(name, readers)
+                )
         self.readers, self.balance, self.split, self.augment = readers, balance, split, augment
+        self.train_on = list(readers if train_on is None else train_on)
         self.root, self.scale = root, scale
         self.image_size, self.channels, self.on_error, self.cache_dir = image_size, channels, on_error, cache_dir
         self.batch_size, self.eval_batch_size, self.workers, self.seed = batch_size, eval_batch_size, workers, seed
         self.faces: Faces
         self.parts: Parts
+        self.chances: NDArray[np.float64] | None = None
+        self.loss_weights: NDArray[np.float32] | None = None
         self.counts: dict[str, Any] = {}
         self.dropped: dict[str, int] = {}
 
@@ -102,48 +121,57 @@ class FacesDataModule(L.LightningDataModule):
         """
         if self.counts:
             return
-        found = Faces.concatenate(
+        self.faces = faces = Faces.concatenate(
             [cache.read(r, self.image_size, self.channels, self.on_error, self.cache_dir) for r in self.readers.values()]
         )
-        faces = found
+        rows = np.arange(len(faces))
         if self.balance.before_split:
-            faces = self._balanced(found, np.arange(len(found)))
-        parts = self.split(faces, self.seed)
+            rows = self._balanced(faces, rows)
+        parts = self.split(faces.select(rows, pictures=False), self.seed)
         self.dropped |= parts.dropped
+        parts = self._only_trained_on(faces, Parts(rows[parts.train], rows[parts.val], rows[parts.test], {}))
         if not self.balance.before_split:
-            trained = self._balanced_rows(faces, parts.train)
-            parts = Parts(trained, parts.val, parts.test, parts.dropped)
-        self.faces, self.parts = faces, parts
-        self.counts = {"found": found.counts()}
+            parts = replace(parts, train=self._balanced(faces, parts.train))
+        self.parts = _disjoint(parts)
+        self.counts = {"found": faces.counts()}
         if self.balance.before_split:
-            self.counts["balanced"] = faces.counts()
-        self.counts |= {part: faces.counts(rows) for part, rows in self._rows().items()}
+            self.counts["balanced"] = faces.counts(rows)
+        self.counts |= {part: faces.counts(rows) for part, rows in parts.rows.items()}
 
-    def _balanced(self, faces: Faces, rows: NDArray[np.int64]) -> Faces:
-        kept = self._balanced_rows(faces, rows)
-        return faces if len(kept) == len(faces) else faces.select(kept)
-
-    def _balanced_rows(self, faces: Faces, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        among = faces if len(rows) == len(faces) else faces.select(rows)
-        selection: Selection = self.balance(among, self.seed)
+    def _balanced(self, faces: Faces, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        selection: Selection = self.balance(faces.select(rows, pictures=False), self.seed)
         self.dropped |= selection.dropped
+        self.chances, self.loss_weights = selection.chances, selection.loss_weights
         return rows[selection.rows]
 
-    def _rows(self) -> dict[str, NDArray[np.int64]]:
-        return {"train": self.parts.train, "val": self.parts.val, "test": self.parts.test}
+    def _only_trained_on(self, faces: Faces, parts: Parts) -> Parts:
+        if set(self.train_on) == set(self.readers):
+            return parts
+        wanted = faces.table["source"].isin(self.train_on).to_numpy()
+        train, val = parts.train[wanted[parts.train]], parts.val[wanted[parts.val]]
+        for name, rows in (("train", train), ("validate", val)):
+            if not len(rows):
+                raise UserError(f"data.train_on={self.train_on}: these data sets have no face to {name} on: choose others")
+        self.dropped["of data sets that only test"] = len(parts.train) + len(parts.val) - len(train) - len(val)
+        return replace(parts, train=train, val=val)
+
+    @property
+    def seen(self) -> NDArray[np.str_]:
+        """What of each test face stands in training or validation too: "image", "sequence", "person" or "", str (N,)."""
+        return audit.seen(self.faces.table, np.concatenate([self.parts.train, self.parts.val]), self.parts.test)
 
     @property
     def test_sets(self) -> dict[str, NDArray[np.int64]]:
-        """Rows of each test set: one per data set that has test faces, in the order of `Faces.sources`."""
+        """Rows of each test set: one per data set that has test faces, smallest first."""
         source = self.faces.table["source"].to_numpy()[self.parts.test]
-        return {name: self.parts.test[source == name] for name in self.faces.sources if (source == name).any()}
+        return {str(name): self.parts.test[source == name] for name in self.counts["test"].index}
 
     @property
     def digest(self) -> str:
         """Digest of every face's pixels and class in each part, in order: equal for equal data only."""
         whole = hashlib.blake2b(digest_size=16)
         keys = (self.faces.table["digest"] + ":" + self.faces.table["emotion"].astype(str)).to_numpy()
-        for part, rows in self._rows().items():
+        for part, rows in self.parts.rows.items():
             whole.update(f"{part} {' '.join(keys[rows])}\n".encode())
         return whole.hexdigest()
 
@@ -156,14 +184,20 @@ class FacesDataModule(L.LightningDataModule):
         return self._loader(self.parts.val, self.eval_batch_size)
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Serves each of `test_sets` in a loader of its own."""
+        """Serves each of `test_sets` in a loader of its own.
+
+        Raises:
+            UserError: It is asked for while a network is being trained.
+        """
+        if self.trainer and self.trainer.state.fn == "fit":
+            raise UserError("test faces were asked for during training: nothing may be chosen by them; use validation faces")
         return [self._loader(rows, self.eval_batch_size) for rows in self.test_sets.values()]
 
     def _loader(self, rows: NDArray[np.int64], batch_size: int, training: bool = False) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             FacesDataset(self.faces, rows, self.augment if training else None, self.seed),
-            sampler=BatchSampler(len(rows), batch_size, training, self.seed, rank, world),
+            sampler=BatchSampler(len(rows), batch_size, training, self.seed, rank, world, self.chances if training else None),
             batch_size=None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
@@ -172,6 +206,15 @@ class FacesDataModule(L.LightningDataModule):
             # and with it every dropout mask after it.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+def _disjoint(parts: Parts) -> Parts:
+    """Gives the parts back; a row on two sides is a defect of the split, which must not go unseen."""
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        both = np.intersect1d(getattr(parts, one), getattr(parts, other))
+        if len(both):
+            raise ValueError(f"the split put {len(both)} faces, the first in row {both[0]}, into {one} and {other}")
+    return parts
 
 
 class FacesDataset(Dataset[Batch]):
@@ -185,7 +228,7 @@ class FacesDataset(Dataset[Batch]):
     """
 
     def __init__(self, faces: Faces, rows: NDArray[np.int64], augment: Augmentation | None, seed: int) -> None:
-        self.images, self.emotion, self.rows = faces.images, faces.emotion, rows
+        self.images, self.emotion, self.rows, self.votes = faces.images, faces.emotion, rows, faces.votes
         self.augment, self.seed = augment, seed
 
     def __getitem__(self, batch: tuple[int, NDArray[np.int64]]) -> Batch:
@@ -198,7 +241,9 @@ class FacesDataset(Dataset[Batch]):
                 images[place] = self.augment(images[place], (self.seed, epoch, row))
         tensor = torch.from_numpy(np.ascontiguousarray(images))
         tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-        return Batch(tensor, torch.from_numpy(self.emotion[rows]), torch.from_numpy(rows))
+        emotion = torch.from_numpy(self.emotion[rows])
+        target = emotion if self.votes is None else torch.from_numpy(self.votes[rows])
+        return Batch(tensor, emotion, torch.from_numpy(rows), target)
 
 
 class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
@@ -215,11 +260,22 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
+        chances: Probability of each position at every draw of a training epoch, which then draws with replacement;
+            None draws each position once.
     """
 
-    def __init__(self, size: int, batch_size: int, training: bool, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        training: bool,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        chances: NDArray[np.float64] | None = None,
+    ) -> None:
         self.size, self.batch_size, self.training, self.seed = size, batch_size, training, seed
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.chances = rank, world, chances
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -238,7 +294,11 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         positions = np.arange(self.size)
         if self.training:
-            np.random.default_rng([self.seed, 3, self.epoch]).shuffle(positions)
+            rng = np.random.default_rng([self.seed, 3, self.epoch])
+            if self.chances is None:
+                rng.shuffle(positions)
+            else:
+                positions = rng.choice(self.size, self.size, p=self.chances)
             positions = np.resize(positions, self._share() * self.world)
         positions = positions[self.rank :: self.world]
         for at in range(count := len(self)):

@@ -36,6 +36,8 @@ class Faces:
         images: Pictures, uint8 (N, H, W) grey or (N, H, W, 3) RGB.
         table: One row per picture with the columns `COLUMNS`; its index is 0..N-1.
         left_out: One row per picture that was found but not taken, with the columns `LEFT_OUT`.
+        votes: Share of annotators that saw each emotion in each picture, float32 (N, 7), rows summing to 1; None where
+            there is only one label a picture.
 
     Raises:
         ValueError: Pictures and table do not fit together, or a label lies outside 0..6.
@@ -44,6 +46,7 @@ class Faces:
     images: NDArray[np.uint8]
     table: pd.DataFrame
     left_out: pd.DataFrame = field(default_factory=_nothing_left_out)
+    votes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim not in (3, 4):
@@ -55,6 +58,8 @@ class Faces:
         emotions = self.emotion
         if len(emotions) and not (emotions.min() >= 0 and emotions.max() < len(EMOTIONS)):
             raise ValueError(f"labels lie in {emotions.min()}..{emotions.max()}; expected 0..{len(EMOTIONS) - 1}")
+        if self.votes is not None and self.votes.shape != (len(self.table), len(EMOTIONS)):
+            raise ValueError(f"votes are {self.votes.shape}; expected ({len(self.table)}, {len(EMOTIONS)})")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -70,9 +75,16 @@ class Faces:
         counts = self.table["source"].value_counts()
         return sorted(counts.index, key=lambda name: (counts[name], name))
 
-    def select(self, rows: NDArray[np.int64]) -> Faces:
-        """Gives the pictures of these rows, in this order, with the same record of what was left out."""
-        return Faces(self.images[rows], self.table.iloc[rows].reset_index(drop=True), self.left_out)
+    def select(self, rows: NDArray[np.int64], pictures: bool = True) -> Faces:
+        """Gives these rows, in this order, with the same record of what was left out.
+
+        Args:
+            rows: Rows, int64 (M,).
+            pictures: Whether to copy the pictures; without, they are empty, uint8 (M, 0, 0).
+        """
+        votes = None if self.votes is None else self.votes[rows]
+        images = self.images[rows] if pictures else np.empty((len(rows), 0, 0), np.uint8)
+        return Faces(images, self.table.iloc[rows].reset_index(drop=True), self.left_out, votes)
 
     def counts(self, rows: NDArray[np.int64] | None = None) -> pd.DataFrame:
         """Counts the pictures, all or those of some rows: a row per data set, smallest first, a column per emotion, int64."""
@@ -102,13 +114,16 @@ class Faces:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Faces]) -> Faces:
-        """Puts data sets of one picture size behind each other."""
+        """Puts data sets of one picture size behind each other; where one has votes, labels of others become such."""
         if len(parts) == 1:
             return parts[0]
+        one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
+        votes = [one_hot[part.emotion] if part.votes is None else part.votes for part in parts]
         return cls(
             np.concatenate([part.images for part in parts]),
             pd.concat([part.table for part in parts], ignore_index=True),
             pd.concat([part.left_out for part in parts], ignore_index=True),
+            np.concatenate(votes) if any(part.votes is not None for part in parts) else None,
         )
 
 

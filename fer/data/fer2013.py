@@ -6,14 +6,15 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fer.data import ferplus
 from fer.data.faces import Faces, OnError
 from fer.data.images import cores, find_images, fit, progress, read_images, walk
 from fer.data.reader import checked_root, not_found
@@ -44,9 +45,13 @@ class FER2013:
 
     Args:
         root: Folder that holds the CSV or the folders, at any depth.
+        labels: "fer2013" takes the data set's own. The others take FER+ (Barsoum et al., 2016), ten people's votes on
+            each row of fer2013.csv, from fer2013new.csv beside it: "majority" the emotion that more than half of them
+            saw; "votes" also trains on the shares of the votes (see `fer.data.ferplus`).
     """
 
     root: str = "data/fer2013"
+    labels: Literal["fer2013", "majority", "votes"] = "fer2013"
     name: str = "fer2013"
 
     def read(self, image_size: int, channels: int, on_error: OnError) -> Faces:
@@ -57,10 +62,16 @@ class FER2013:
         labelled = sorted((path for path in headers if "emotion" in headers[path]), key=lambda p: "usage" not in headers[p])
         if labelled:
             faces = _read_csv(labelled[0], headers[labelled[0]], image_size, channels, on_error)
+            if self.labels != "fer2013":
+                faces = ferplus.relabel(faces, root, self.labels)
             others = [path for path in headers if path != labelled[0]]
             return _noting(faces, [(path.name, _why_not(path, headers[path], labelled[0])) for path in others])
         faces_below = [path for path in find_images(root) if emotion_of_folder(path.parent.name) in EMOTIONS]
         usages = [_usage(path, root) for path in faces_below]
+        if any(usages) and self.labels != "fer2013":
+            raise UserError(
+                f"dataset.fer2013.labels={self.labels} needs fer2013.csv, whose rows FER+ votes on; {root} holds pictures"
+            )
         if any(usages):
             found = [(path, usage) for path, usage in zip(faces_below, usages, strict=True) if usage]
             return _read_folders(root, found, image_size, channels, on_error)
@@ -82,7 +93,7 @@ def _why_not(path: Path, columns: list[str], used: Path) -> str:
 
 def _noting(faces: Faces, left_out: Sequence[tuple[str, str]]) -> Faces:
     record = pd.DataFrame([("fer2013", *entry) for entry in left_out], columns=list(faces.left_out.columns), dtype=str)
-    return Faces(faces.images, faces.table, pd.concat([faces.left_out, record], ignore_index=True))
+    return replace(faces, left_out=pd.concat([faces.left_out, record], ignore_index=True))
 
 
 class _Rows(NamedTuple):

@@ -14,15 +14,16 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 from fer.emotions import EMOTIONS
-from fer.metrics import Predictions, classification_metrics
+from fer.errors import UserError
+from fer.metrics import COMBINED, PER_CLASS, Predictions, classification_metrics
 from fer.model.networks import to_input
-
-COMBINED = "combined"
-"""Name of the test set that holds all others."""
 
 
 class Faces(Protocol):
-    """A batch: faces, uint8 (B, C, H, W); classes, int64 (B,); row of each face in the data, int64 (B,)."""
+    """A batch: faces, uint8 (B, C, H, W); classes, int64 (B,); row of each face in the data, int64 (B,).
+
+    `target` is what the loss compares with: the classes, or shares of each emotion, float (B, 7).
+    """
 
     @property
     def images(self) -> Tensor: ...
@@ -32,6 +33,9 @@ class Faces(Protocol):
 
     @property
     def row(self) -> Tensor: ...
+
+    @property
+    def target(self) -> Tensor: ...
 
 
 class Classifier(L.LightningModule):
@@ -47,7 +51,10 @@ class Classifier(L.LightningModule):
         recipe: Plain values that travel in every checkpoint (see `fer.model.checkpoint`).
         test_sets: Names of the test loaders, in their order.
         label_smoothing: Share of each target spread over all classes, 0..1.
+        loss_weights: Weight of each class in the training loss, (7,); None weighs all faces alike.
     """
+
+    loss_weights: Tensor | None
 
     def __init__(
         self,
@@ -57,10 +64,13 @@ class Classifier(L.LightningModule):
         recipe: Mapping[str, Any] | None = None,
         test_sets: Sequence[str] = (),
         label_smoothing: float = 0.0,
+        loss_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # twice as fast as the default on most CPUs and GPUs
         self.optimizer, self.scheduler, self.label_smoothing = optimizer, scheduler, label_smoothing
+        weights = None if loss_weights is None else torch.tensor(loss_weights, dtype=torch.float32)
+        self.register_buffer("loss_weights", weights, persistent=False)
         self.recipe = dict(recipe or {})
         self.test_sets = list(test_sets)
         self.train_metrics = classification_metrics()
@@ -78,7 +88,8 @@ class Classifier(L.LightningModule):
 
     def _step(self, batch: Faces, *metrics: nn.Module) -> tuple[Tensor, Tensor]:
         logits = self(batch.images)
-        loss = F.cross_entropy(logits, batch.emotion, label_smoothing=self.label_smoothing if self.training else 0.0)
+        training: dict[str, Any] = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing} if self.training else {}
+        loss = F.cross_entropy(logits, batch.target, **training)
         predicted, value = logits.detach().argmax(1), loss.detach()
         for collection in metrics:
             assert isinstance(collection, MetricCollection)
@@ -121,8 +132,23 @@ class Classifier(L.LightningModule):
         collection.reset()
         self.log_dict({f"{stage}/{name}": values[name] for name in ("loss", "accuracy")})
         if stage != "train":
-            recall = dict(zip(EMOTIONS, values["recall"], strict=True))
-            self.log_dict({f"{stage}/recall/{emotion}": value for emotion, value in recall.items()})
+            for metric in PER_CLASS:
+                each = zip(EMOTIONS, values[metric], strict=True)
+                self.log_dict({f"{stage}/{metric}/{emotion}": value for emotion, value in each})
+
+    def on_fit_start(self) -> None:
+        """Refuses to train where something would be chosen by test faces.
+
+        Raises:
+            UserError: A callback or the schedule watches a test metric.
+        """
+        watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        watched |= {type(config.scheduler).__name__: config.monitor for config in self.trainer.lr_scheduler_configs}
+        for name, monitor in watched.items():
+            if str(monitor).startswith("test"):
+                raise UserError(
+                    f"{name} watches {monitor}: what is chosen by test faces says nothing about new ones; watch val/accuracy"
+                )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimizer and its schedule."""

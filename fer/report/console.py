@@ -32,12 +32,13 @@ def summary_table(counts: Mapping[str, pd.DataFrame]) -> Table:
     return table
 
 
-def metrics_table(name: str, metrics: Mapping[str, Any]) -> Table:
+def metrics_table(name: str, metrics: Mapping[str, Any], clean: Mapping[str, Any] | None) -> Table:
     """Makes the classification report of one test set.
 
     Args:
         name: The test set.
         metrics: What `fer.metrics.plain` gives.
+        clean: The same for its clean faces, of which nothing stands in training or validation; None if all are.
     """
     title = f"{name}: accuracy {metrics['accuracy']:.3f} on {sum(metrics['support']):,} faces"
     table = Table(title=title, title_justify="left", header_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -48,4 +49,8 @@ def metrics_table(name: str, metrics: Mapping[str, Any]) -> Table:
         table.add_row(emotion, *(f"{metrics[m][label]:.3f}" for m in PER_CLASS), f"{metrics['support'][label]:,}")
     table.add_section()
     table.add_row("mean", *(f"{metrics['macro'][m]:.3f}" for m in PER_CLASS), f"{sum(metrics['support']):,}")
+    if clean:
+        faces = sum(clean["support"])
+        table.caption = f"{clean['accuracy']:.3f} on the {faces:,} of them whose image and person stand in no other part"
+        table.caption_justify = "left"
     return table

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pandas as pd
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fer.metrics import plain
+from fer.emotions import EMOTIONS
+from fer.metrics import COMBINED, evaluate, plain
 from fer.report import figures, run
 from fer.report.callbacks import add_figure
 from fer.report.console import console, metrics_table, summary_table
@@ -69,37 +71,63 @@ def report(
         The validation accuracy of the tested weights (NaN if they never saw validation), for sweeps to compare.
     """
     tests = {name.removeprefix("test/"): plain(values) for name, values in classifier.computed.items() if name.startswith("test/")}
+    rows, probabilities = (values.cpu() for values in classifier.predictions.compute())
+    table = data.faces.table.iloc[rows.numpy()]
+    predictions = run.predictions(table, pd.Series(data.seen, data.parts.test).loc[rows.numpy()].to_numpy(), probabilities.numpy())
+    history = pd.DataFrame(classifier.history)
+    clean = _clean(tests, predictions)
     metrics = {
         "tested": tested,
-        "epochs": len(classifier.history),
+        "epochs": len(history),
         "trained": {name: round(value, 6) for name, value in sorted(trained.items())},
         "test": tests,
+        "clean": clean,
+        "seen": {name: _of(predictions, name)["seen"].value_counts().drop("", errors="ignore").to_dict() for name in tests},
         "data": {
             "digest": data.digest,
-            "faces": {stage: frame.sum(axis=1).to_dict() for stage, frame in data.counts.items()},
+            "drawn": data.scale is not None,
+            "counts": {stage: {source: row.tolist() for source, row in frame.iterrows()} for stage, frame in data.counts.items()},
             "dropped": data.dropped,
             "left_out": len(data.faces.left_out),
         },
+        "history": {name: values.tolist() for name, values in history.items()},
     }
     run.write_json(folder / METRICS, metrics)
     run.write_json(folder / "environment.json", run.environment(seconds))
     run.write_tests(folder, tests, f"{tested} weights")
+    predictions.to_csv(folder / "predictions.csv", index=False)
+    if len(history):
+        run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
+    emotion, probability = data.faces.emotion[rows], probabilities.numpy()
+    for name, title, chosen in (
+        ("faces", "test faces", run.some(emotion, 32)),
+        ("mistakes", "the mistakes it was surest of", run.worst(emotion, probability, 32)),
+    ):
+        grid = figures.faces(data.faces.images[rows[chosen]], emotion[chosen], probability[chosen], title)
+        run.save(grid, folder / f"{name}.png")
+        add_figure(trainer, f"test/{name}", grid)
 
-    rows, probabilities = (values.cpu().numpy() for values in classifier.predictions.compute())
-    run.predictions(data.faces.table.iloc[rows], probabilities).to_csv(folder / "predictions.csv", index=False)
-    shown = run.some(data.faces.emotion[rows], 32)
-    grid = figures.faces(data.faces.images[rows[shown]], data.faces.emotion[rows[shown]], probabilities[shown], "test faces")
-    run.save(grid, folder / "faces.png")
-    if classifier.history:
-        curves = figures.learning_curves(pd.DataFrame(classifier.history), f"{len(classifier.history)} epochs")
-        run.save(curves, folder / "learning_curves.png")
-
-    add_figure(trainer, "test/faces", grid)
     _board(trainer, tests, config, trained)
     for name, values in tests.items():
-        console.print(metrics_table(name, values))
+        console.print(metrics_table(name, values, clean.get(name)))
     console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
     return trained.get("val/accuracy", float("nan"))
+
+
+def _of(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
+    return predictions if name == COMBINED else predictions[predictions["source"] == name]
+
+
+def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any]:
+    """Metrics of the faces nothing of which stands in training or validation, of each test set that has others too."""
+    clean = {}
+    for name in tests:
+        faces = _of(predictions, name)
+        unseen = faces[faces["seen"] == ""]
+        if 0 < len(unseen) < len(faces):
+            emotion = torch.tensor([EMOTIONS.index(label) for label in unseen["emotion"]])
+            clean[name] = evaluate(emotion, torch.tensor(unseen[list(EMOTIONS)].to_numpy()))
+    return clean
 
 
 def _board(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +27,10 @@ _PACKAGES = (
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON that a person can read and a program can compare."""
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    """Writes JSON that a person can read and a program can compare: indented, with lists of numbers on one line."""
+    text = json.dumps(content, indent=1)
+    text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda numbers: " ".join(numbers[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
+    path.write_text(text + "\n")
 
 
 def environment(seconds: float) -> dict[str, Any]:
@@ -97,18 +100,20 @@ def classification_report(metrics: Mapping[str, Any]) -> pd.DataFrame:
     return table.astype({"support": int})
 
 
-def predictions(table: pd.DataFrame, probabilities: NDArray[np.float32]) -> pd.DataFrame:
+def predictions(table: pd.DataFrame, seen: NDArray[np.str_], probabilities: NDArray[np.float32]) -> pd.DataFrame:
     """Tabulates what was predicted for each tested face.
 
     Args:
         table: The faces' rows of `Faces.table`.
+        seen: What of each face stands in training or validation too: "image", "sequence", "person" or "", str (N,).
         probabilities: float32 (N, 7), in the same order.
 
     Returns:
-        `source`, `file`, `digest`, `emotion` and `predicted` (names), and a column of probabilities per emotion.
+        `source`, `file`, `digest`, `seen`, `emotion` and `predicted` (names), and a column of probabilities per emotion.
     """
     names = np.array(EMOTIONS)
     frame = table[["source", "file", "digest"]].reset_index(drop=True)
+    frame["seen"] = seen
     frame["emotion"] = names[table["emotion"].to_numpy()]
     frame["predicted"] = names[probabilities.argmax(1)]
     return pd.concat([frame, pd.DataFrame(probabilities, columns=list(EMOTIONS))], axis=1)
@@ -118,6 +123,12 @@ def some(emotion: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Picks positions of `count` faces that show all emotions evenly, int64 (M,), the first of each class in turn."""
     order = pd.Series(emotion).groupby(emotion).cumcount()
     return np.lexsort((emotion, order.to_numpy()))[:count]
+
+
+def worst(emotion: NDArray[np.int64], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Picks positions of the `count` mistakes that the network was surest of, surest first, int64 (M,)."""
+    wrong = np.flatnonzero(probabilities.argmax(1) != emotion)
+    return wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
 
 
 def save(figure: Figure, path: Path) -> None:

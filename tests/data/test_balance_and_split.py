@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer.data import thesis
+from fer import thesis
 from fer.data.balance import NoBalance, ThesisBalance, peak_frames
 from fer.data.faces import Faces
 from fer.data.split import OfficialSplit, ThesisSplit

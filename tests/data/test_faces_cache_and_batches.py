@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer.data import cache, thesis
+from fer import thesis
+from fer.data import cache
 from fer.data.augment import Augmentation
 from fer.data.balance import NoBalance, ThesisBalance
 from fer.data.ckplus import CKPlus
