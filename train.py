@@ -7,7 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer.config import RECORD, as_dict, command
+from fer.config import as_dict, command
+from fer.report.files import RECORD
 
 
 @command("train")

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,17 +25,16 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer.errors import UserError, did_you_mean
+from fer.report.files import FAILED, RECORD
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 """Folder of the YAML files."""
-
-RECORD = "config.yaml"
-"""File of a run folder that holds everything the run was composed of."""
 
 _CHOICES = {"contempt": ("as_neutral", "drop"), "test": ("last", "best")}
 
@@ -85,12 +85,14 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
     def decorate(function: Callable[[DictConfig], float | None]) -> Callable[[], None]:
         @functools.wraps(function)
         def checked(config: DictConfig) -> float | None:
-            check(config)
-            quieten()
             try:
+                check(config)
+                quieten()
                 return function(config)
-            except (UserError, InstantiationException) as error:
-                if not _is_users_mistake(error) or HydraConfig.get().mode == RunMode.MULTIRUN:
+            except Exception as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    return _failed(error, config)
+                if not _is_users_mistake(error):
                     raise
                 fail(error)
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
@@ -105,6 +107,29 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
         return program
 
     return decorate
+
+
+def _failed(error: Exception, config: DictConfig) -> float:
+    """Records why a job of a sweep failed, so that the others go on; gives what no search will prefer."""
+    users = _is_users_mistake(error)
+    sentence = _sentence(error) if users else f"{type(error).__name__}: {error}"
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    OmegaConf.save(config, folder / RECORD)
+    (folder / FAILED).write_text(sentence + "\n" + ("" if users else "\n" + "".join(traceback.format_exception(error))))
+    print(f"error: {sentence} ({folder / FAILED})", file=sys.stderr)
+    return float("-inf")
+
+
+class SweepReport(Callback):
+    """Reports a whole sweep when its last job is done."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Writes the sweep's page, names the jobs that failed, and ends with exit code 1 if there are any."""
+        from fer.report import page
+
+        folder = Path(config.hydra.sweep.dir)
+        if page.write([folder], folder / "report"):
+            raise SystemExit(1)
 
 
 def as_dict(node: DictConfig, resolve: bool = False) -> dict[str, Any]:

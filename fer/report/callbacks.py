@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pandas as pd
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -15,6 +16,7 @@ from torchvision.utils import make_grid
 
 from fer.report import figures
 from fer.report.console import console
+from fer.report.files import HISTORY
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 """Where a run folder keeps its two checkpoints: of the last epoch, and of the best validation accuracy."""
@@ -62,7 +64,7 @@ class Record(L.Callback):
         history: list[dict[str, float]] = pl_module.history
         if not history or not trainer.is_global_zero:
             return
-        pd.DataFrame(history).to_csv(self.folder / "history.csv", index=False)
+        pd.DataFrame(history).to_csv(self.folder / HISTORY, index=False)
         row = history[-1]
         console.print(
             f"epoch {row['epoch']:.0f}/{trainer.max_epochs}: loss {row['train/loss']:.3f}, accuracy {row['train/accuracy']:.3f}; "
@@ -106,6 +108,12 @@ def add_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
     """Puts a figure into TensorBoard, where that is the logger."""
     for board in _boards(trainer):
         board.experiment.add_figure(name, figure, trainer.current_epoch)
+
+
+def add_picture(trainer: L.Trainer, name: str, path: Path) -> None:
+    """Puts a PNG into TensorBoard, where that is the logger."""
+    for board in _boards(trainer):
+        board.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), trainer.current_epoch, dataformats="HWC")
 
 
 def _boards(trainer: L.Trainer) -> list[TensorBoardLogger]:

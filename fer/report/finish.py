@@ -14,15 +14,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fer.emotions import EMOTIONS
 from fer.metrics import COMBINED, evaluate, plain
 from fer.report import figures, run
-from fer.report.callbacks import add_figure
+from fer.report.callbacks import add_picture
 from fer.report.console import console, metrics_table, summary_table
+from fer.report.files import ENVIRONMENT, FAILED, METRICS, PREDICTIONS
 
 if TYPE_CHECKING:  # a report reads what it is given; it neither makes data nor trains
     from fer.data.datamodule import FacesDataModule
     from fer.model.classifier import Classifier
-
-METRICS = "metrics.json"
-"""File of a run folder with every number of the run; byte-identical for identical runs."""
 
 _DEMO = (
     "[bold]These are drawn faces[/], since FER2013, CK+ and KDEF may not be passed on: they show that everything works, and "
@@ -93,9 +91,10 @@ def report(
         "history": {name: values.tolist() for name, values in history.items()},
     }
     run.write_json(folder / METRICS, metrics)
-    run.write_json(folder / "environment.json", run.environment(seconds))
+    (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
+    run.write_json(folder / ENVIRONMENT, run.environment(seconds))
     run.write_tests(folder, tests, f"{tested} weights")
-    predictions.to_csv(folder / "predictions.csv", index=False)
+    predictions.to_csv(folder / PREDICTIONS, index=False)
     if len(history):
         run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
     emotion, probability = data.faces.emotion[rows], probabilities.numpy()
@@ -105,7 +104,11 @@ def report(
     ):
         grid = figures.faces(data.faces.images[rows[chosen]], emotion[chosen], probability[chosen], title)
         run.save(grid, folder / f"{name}.png")
-        add_figure(trainer, f"test/{name}", grid)
+        add_picture(trainer, f"test/{name}", folder / f"{name}.png")
+    for name in tests:
+        add_picture(trainer, f"test/confusion_matrix/{name}", folder / f"confusion_matrix_{name}.png")
+    if len(history):
+        add_picture(trainer, "learning_curves", folder / "learning_curves.png")
 
     _board(trainer, tests, config, trained)
     for name, values in tests.items():
@@ -133,24 +136,11 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
 def _board(
     trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]
 ) -> None:
-    for name, values in tests.items():
-        add_figure(trainer, f"test/confusion_matrix/{name}", figures.confusion_matrix(values["confusion_matrix"], name))
     final = {f"final/{name}": values["accuracy"] for name, values in tests.items()}
     final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name.startswith("val/")}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(_flat(config), final)
+            logger.log_hyperparams(run.flat(config), final)
         else:
-            logger.log_hyperparams(_flat(config))
+            logger.log_hyperparams(run.flat(config))
         logger.finalize("success")  # writes what still waits in memory
-
-
-def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Flattens a configuration for TensorBoard: dotted keys, lists as text, interpolations left out."""
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{path}{key}.")
-        elif not str(value).startswith("${"):
-            flat[path + str(key)] = value if isinstance(value, int | float | str) else str(value)
-    return flat

@@ -33,6 +33,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n")
 
 
+def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Flattens a configuration: dotted keys, lists as text, interpolations left out."""
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            leaves |= flat(value, f"{path}{key}.")
+        elif not str(value).startswith("${"):
+            leaves[path + str(key)] = value if isinstance(value, int | float | str) else str(value)
+    return leaves
+
+
 def environment(seconds: float) -> dict[str, Any]:
     """Describes where a run ran: versions, machine, git commit, and its wall time in seconds."""
     import torch

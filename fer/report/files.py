@@ -1,0 +1,21 @@
+"""Names of the files of a run folder."""
+
+from __future__ import annotations
+
+RECORD = "config.yaml"
+"""Everything the run was composed of."""
+
+METRICS = "metrics.json"
+"""Every number of the run; byte-identical for identical runs."""
+
+ENVIRONMENT = "environment.json"
+"""Where it ran: versions, machine, commit, wall time."""
+
+HISTORY = "history.csv"
+"""A row per epoch."""
+
+PREDICTIONS = "predictions.csv"
+"""A row per test face."""
+
+FAILED = "failed.txt"
+"""Why a job of a sweep did not end: a sentence, and for a defect of the program its traceback."""

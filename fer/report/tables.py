@@ -1,0 +1,368 @@
+"""The tables of a study: the thesis's, each with its value, ours, the difference and an interval, and those it lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fer import thesis
+from fer.emotions import EMOTIONS
+from fer.metrics import COMBINED, PER_CLASS
+from fer.report.statistics import holm, mcnemar, wilson
+from fer.report.study import Group, Run, Study, label
+
+PARTS: tuple[str, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page.
+
+    Args:
+        key: Name of its CSV.
+        title: Its heading.
+        frame: Rows and columns; numbers as they are, missing ones NaN.
+        note: Where its numbers come from and what to keep in mind.
+    """
+
+    key: str
+    title: str
+    frame: pd.DataFrame
+    note: str
+
+
+def tables(study: Study) -> Iterator[Table]:
+    """Makes every table that the runs have numbers for, in the order of the page."""
+    yield runs(study)
+    if not study.groups:
+        return
+    base = reference(study)
+    yield from counts(base.runs[0])
+    yield progress(base)
+    yield from (table for table in (optimizers(study), epochs(study)) if table)
+    for name in [name for name in thesis.SETS if name in base.runs[0].tests]:
+        yield confusion(base.runs[0], name)
+        yield classification(base, name)
+    for made in (seen(study), folds(study), cross(study), pairs(study)):
+        if made is not None:
+            yield made
+
+
+def missing(study: Study) -> list[str]:
+    """Says which of the thesis's comparisons these runs cannot fill, and how to."""
+    sentences = [f"{run.name}: {run.problem}" for run in study.unfinished]
+    if not study.groups:
+        return [*sentences, "No run is finished, so there is nothing to compare yet."]
+    optimizers, lengths = _optimizers(study), _lengths(study)
+    lacking = [str(name) for name in thesis.OPTIMIZERS if name not in optimizers]
+    if lacking:
+        sentences.append(f"Table 4.4: no finished run used {', '.join(lacking)} (python train.py experiment=thesis_optimizers).")
+    if len(lengths) < 2:
+        sentences.append("Table 4.5: all finished runs are equally long (python train.py experiment=thesis_epochs).")
+    absent = [name for name in thesis.SETS if name not in reference(study).runs[0].tests]
+    if absent:
+        sentences.append(f"Tables 4.4 to 4.13: {reference(study).label} was not tested on {', '.join(absent)}.")
+    if all(len(group.runs) == 1 for group in study.groups):
+        sentences.append("Every number is from one seed: add seed=0,1,2 to see how far chance moves it.")
+    return sentences
+
+
+def runs(study: Study) -> Table:
+    """Every run, finished or not, with its test accuracies."""
+    sets = _sets(study)
+    rows = []
+    for group in study.groups:
+        for run in group.runs:
+            row = {"run": run.name, "what": group.label, "seed": run.settings.get("seed"), "state": "finished"}
+            row |= {"epochs": run.metrics["epochs"], "validation": run.metrics["trained"].get("val/accuracy", math.nan)}
+            row |= {name: run.tests[name]["accuracy"] if name in run.tests else math.nan for name in sets}
+            low, high = _interval(run.tests[COMBINED])
+            rows.append(row | {"combined, low": low, "combined, high": high, "seconds": round(run.environment.get("seconds", 0))})
+    rows += [{"run": run.name, "what": _settings(run, study), "state": run.problem} for run in study.unfinished]
+    note = "Accuracy of each test set; 95 % Wilson interval of the last. From each run's metrics.json and environment.json."
+    return Table("runs", "All runs", pd.DataFrame(rows), note)
+
+
+def reference(study: Study) -> Group:
+    """The group that stands for the thesis's final model: Adam, the shorter length."""
+    adam = _optimizers(study).get("Adam")
+    return adam or study.groups[0]
+
+
+def counts(run: Run) -> Iterator[Table]:
+    """Tables 3.4 to 3.6 of one run."""
+    found: dict[str, dict[str, list[int]]] = run.metrics["data"]["counts"]
+    note = f"From metrics.json of {run.name}."
+    for key, stage, title, theirs in (
+        ("3_4", "found", "Table 3.4: faces found", thesis.FOUND),
+        ("3_5", "balanced", "Table 3.5: faces after balancing", thesis.BALANCED),
+    ):
+        if stage in found:
+            ours = pd.DataFrame.from_dict(found[stage], orient="index", columns=list(EMOTIONS))
+            yield Table(f"table_{key}", title, _side_by_side(ours, theirs), note)
+    ours = pd.DataFrame({part: {name: sum(row) for name, row in found[part].items()} for part in PARTS}).T.fillna(0)
+    yield Table("table_3_6", "Table 3.6: faces of each part", _side_by_side(ours.astype(int), thesis.PARTS), note)
+
+
+def _side_by_side(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Rows "name, thesis", "name, ours", "name, difference" for every row, with a total column."""
+    rows = {}
+    for name in ours.index:
+        mine = ours.loc[name].copy()
+        mine["all"] = mine.sum()
+        rows[f"{name}, ours"] = mine
+        if name in theirs.index:
+            other = theirs.loc[name].copy()
+            other["all"] = other.sum()
+            rows[f"{name}, thesis"] = other
+            rows[f"{name}, difference"] = mine.sub(other).reindex(mine.index)
+    frame = pd.DataFrame(rows).T
+    order = [*[column for column in ours.columns if column in frame], *[c for c in theirs.columns if c not in ours], "all"]
+    return frame[order].rename_axis("").reset_index()
+
+
+def progress(group: Group) -> Table:
+    """Table 4.3: loss and accuracy every ten epochs, or every epoch of a short run."""
+    histories = [run.history.set_index("epoch") for run in group.runs]
+    last = int(min(history.index.max() for history in histories))
+    every = sorted({1, *range(10, last + 1, 10), last}) if last >= 30 else list(range(1, last + 1))
+    names = list(thesis.PROGRESS.columns)
+    ours = pd.concat(histories)[names].groupby(level=0)
+    frame = pd.DataFrame(index=pd.Index(every, name="epoch"))
+    for name in names:
+        frame[f"{name}, thesis"] = thesis.PROGRESS[name]
+        frame[f"{name}, ours"] = ours.mean()[name]
+        if len(histories) > 1:
+            frame[f"{name}, sd"] = ours.std()[name]
+        frame[f"{name}, difference"] = frame[f"{name}, ours"] - frame[f"{name}, thesis"]
+    note = f"{group.label}, {_of(group)}; the thesis's values are those of its own log (Adam, 200 epochs)."
+    return Table("table_4_3", "Table 4.3: progress of training", frame.reset_index(), note)
+
+
+def optimizers(study: Study) -> Table | None:
+    """Table 4.4: test accuracy of each optimizer."""
+    chosen = _optimizers(study)
+    if not chosen:
+        return None
+    rows = [
+        {"optimizer": name} | row
+        for name in thesis.OPTIMIZERS
+        if name in chosen
+        for row in accuracies(chosen[name], thesis.OPTIMIZERS[name])
+    ]
+    lengths = {group.runs[0].metrics["epochs"] for group in chosen.values()}
+    return Table("table_4_4", "Table 4.4: optimizers", pd.DataFrame(rows), f"Ours after {_span(lengths)} epochs, the thesis's 200.")
+
+
+def epochs(study: Study) -> Table | None:
+    """Table 4.5: test accuracy of Adam after the shortest and the longest training."""
+    chosen = _lengths(study)
+    if len(chosen) < 2:
+        return None
+    rows = []
+    for length, theirs in zip((min(chosen), max(chosen)), thesis.EPOCHS, strict=True):
+        rows += [{"epochs": length, "epochs, thesis": theirs} | row for row in accuracies(chosen[length], thesis.EPOCHS[theirs])]
+    return Table("table_4_5", "Table 4.5: length of training", pd.DataFrame(rows), "The shortest and the longest of our runs.")
+
+
+def accuracies(group: Group, theirs: pd.Series) -> Iterator[dict[str, Any]]:
+    """Gives a row per test set: the thesis's accuracy, ours (mean of the runs), difference, 95 % interval and deviation."""
+    names = [name for name in thesis.SETS if all(name in run.tests for run in group.runs)]
+    for name in [*names, *(name for name in group.runs[0].tests if name not in thesis.SETS)]:
+        values = np.array([run.tests[name]["accuracy"] for run in group.runs if name in run.tests])
+        faces = sum(group.runs[0].tests[name]["support"])
+        low, high = wilson(values.mean(), faces)
+        yield {
+            "test set": name,
+            "thesis": theirs.get(name, math.nan),
+            "ours": values.mean(),
+            "difference": values.mean() - theirs.get(name, math.nan),
+            "low": low,
+            "high": high,
+            "faces": faces,
+            "runs": len(values),
+            "sd": values.std(ddof=1) if len(values) > 1 else math.nan,
+        }
+
+
+def confusion(run: Run, name: str) -> Table:
+    """Tables 4.6 to 4.13: the confusion matrix of a test set, the thesis's beside ours."""
+    ours = pd.DataFrame(run.tests[name]["confusion_matrix"], columns=[f"{emotion}, ours" for emotion in EMOTIONS])
+    theirs = pd.DataFrame(thesis.CONFUSION[name], columns=[f"{emotion}, thesis" for emotion in EMOTIONS])
+    frame = pd.concat([ours, theirs], axis=1)
+    frame.insert(0, "true", list(EMOTIONS))
+    note = f"Rows are the true class, columns the predicted one. Ours from metrics.json of {run.name}."
+    return Table(f"confusion_matrix_{name}", f"Tables 4.6 to 4.13: confusion matrix, {name}", frame, note)
+
+
+def classification(group: Group, name: str) -> Table:
+    """Tables 4.6 to 4.13: precision, recall and F1 of each emotion, with 95 % intervals of precision and recall."""
+    run, members = group.runs[0], [run.tests[name] for run in group.runs if name in run.tests]
+    matrix = np.array(run.tests[name]["confusion_matrix"])
+    frame = pd.DataFrame({"emotion": list(EMOTIONS)})
+    theirs = thesis.REPORT[name].reset_index(drop=True)
+    for metric in PER_CLASS:
+        frame[f"{metric}, thesis"] = theirs[metric]
+        frame[f"{metric}, ours"] = run.tests[name][metric]
+        frame[f"{metric}, difference"] = frame[f"{metric}, ours"] - theirs[metric]
+        seen_faces = {"recall": matrix.sum(1), "precision": matrix.sum(0)}.get(metric)
+        if seen_faces is not None:
+            ends = [wilson(share, count) for share, count in zip(frame[f"{metric}, ours"], seen_faces.tolist(), strict=True)]
+            frame[f"{metric}, low"], frame[f"{metric}, high"] = zip(*ends, strict=True)
+        if len(members) > 1:
+            each = np.array([values[metric] for values in members])
+            frame[f"{metric}, mean"], frame[f"{metric}, sd"] = each.mean(0), each.std(0, ddof=1)
+    frame["support"] = matrix.sum(1)
+    note = f"Ours from metrics.json of {run.name}" + (
+        f"; mean and deviation over {len(members)} runs." if len(members) > 1 else "."
+    )
+    return Table(f"classification_report_{name}", f"Tables 4.6 to 4.13: classification report, {name}", frame, note)
+
+
+def seen(study: Study) -> Table | None:
+    """What a split flatters: accuracy on all test faces, and on those nothing of which stands in training or validation."""
+    rows = []
+    for group in study.groups:
+        for name in group.runs[0].tests:
+            members = [run for run in group.runs if name in run.tests]
+            found = [run.metrics["seen"].get(name, {}) for run in members]
+            clean = [run.metrics["clean"][name] for run in members if name in run.metrics["clean"]]
+            every = [run.tests[name] for run in members]
+            row: dict[str, Any] = {"what": group.label, "test set": name, "faces": sum(every[0]["support"])}
+            row |= {f"{kind} seen": np.mean([one.get(kind, 0) for one in found]) for kind in ("image", "sequence", "person")}
+            row["accuracy, all"] = np.mean([one["accuracy"] for one in every])
+            if clean:
+                share, faces = np.mean([one["accuracy"] for one in clean]), np.mean([sum(one["support"]) for one in clean])
+                low, high = wilson(float(share), round(float(faces)))
+                row |= {"clean faces": faces, "accuracy, clean": share, "low": low, "high": high}
+                row["flattered by"] = row["accuracy, all"] - share
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    if not frame.filter(like=" seen").to_numpy().any():
+        return None
+    note = "Test faces whose identical image, image sequence or person stands in training or validation too (means over the runs)."
+    return Table("seen", "Test faces that training has seen", frame, note)
+
+
+def folds(study: Study) -> Table | None:
+    """Cross-validation: mean and deviation over folds, and the interval of all faces together."""
+    rows = []
+    for group in study.groups:
+        if len({run.settings.get("split.fold") for run in group.runs}) < 2:
+            continue
+        for name in group.runs[0].tests:
+            members = [run.tests[name] for run in group.runs if name in run.tests]
+            right = sum(np.trace(one["confusion_matrix"]) for one in members)
+            total = sum(sum(one["support"]) for one in members)
+            values = [one["accuracy"] for one in members]
+            low, high = wilson(right / total, total)
+            row = {
+                "what": group.label,
+                "test set": name,
+                "folds": len(members),
+                "mean": np.mean(values),
+                "sd": np.std(values, ddof=1),
+            }
+            rows.append(row | {"all faces": right / total, "low": low, "high": high, "faces": total})
+    return (
+        Table("folds", "Cross-validation", pd.DataFrame(rows), "A fold tests people that its training has not seen.")
+        if rows
+        else None
+    )
+
+
+def cross(study: Study) -> Table | None:
+    """Trained on one data set (rows), tested on every one (columns): mean accuracy."""
+    rows: dict[str, dict[str, Any]] = {}
+    for group in study.groups:
+        trained_on = group.settings.get("data.train_on")
+        if trained_on is not None:
+            name = str(trained_on).strip("[]").replace("'", "")
+            rows[name] = {test: np.mean([run.tests[test]["accuracy"] for run in group.runs]) for test in group.runs[0].tests}
+    if len(rows) < 2:
+        return None
+    frame = pd.DataFrame(rows).T
+    columns = [*[name for name in frame.index if name in frame], *[name for name in frame if name not in frame.index]]
+    note = "Test accuracy; the diagonal is the data set's own test part."
+    return Table("cross_dataset", "Across data sets", frame[columns].rename_axis("trained on").reset_index(), note)
+
+
+def pairs(study: Study) -> Table | None:
+    """McNemar's test of every two runs on the same test faces that differ in one setting."""
+    rows = []
+    for one, other in combinations(study.groups, 2):
+        differing = [key for key in study.vary if one.settings[key] != other.settings[key]]
+        if len(differing) != 1:
+            continue
+        for first in one.runs:
+            for second in (run for run in other.runs if run.settings.get("seed") == first.settings.get("seed")):
+                a, b = first.predictions, second.predictions
+                if a is None or b is None or list(a["digest"]) != list(b["digest"]):
+                    continue
+                right = [(frame["emotion"] == frame["predicted"]).to_numpy() for frame in (a, b)]
+                only_first, only_second, p = mcnemar(*right)
+                row = {"first": one.label, "second": other.label, "seed": first.settings.get("seed"), "faces": len(a)}
+                row |= {"first, accuracy": right[0].mean(), "second, accuracy": right[1].mean()}
+                rows.append(row | {"only first right": only_first, "only second right": only_second, "p": p})
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows)
+    frame["p, Holm"] = holm(frame["p"].tolist())
+    note = (
+        "McNemar's exact test, two-sided, on all test faces (predictions.csv of both runs): runs of one seed that differ in "
+        "one setting. The last column allows for the number of tests (Holm); below 0.05 the difference is hardly chance."
+    )
+    return Table("mcnemar", "Is the difference chance?", frame, note)
+
+
+def _optimizers(study: Study) -> dict[str, Group]:
+    """The thesis's optimizers among the groups, otherwise alike; of several such sets the fullest, then the shortest."""
+    return _alike(study, "optimizer._target_", [str(name) for name in thesis.OPTIMIZERS])
+
+
+def _lengths(study: Study) -> dict[int, Group]:
+    """Lengths among the groups, otherwise alike; of several such sets the fullest, then the one with Adam."""
+    return _alike(study, "epochs", None)
+
+
+def _alike(study: Study, key: str, wanted: Sequence[str] | None) -> dict[Any, Group]:
+    sets: dict[str, dict[Any, Group]] = {}
+    for group in study.groups:
+        value = group.runs[0].settings.get(key)
+        if wanted is None or value in wanted:
+            rest = {name: group.settings[name] for name in study.vary if not name.startswith(key.removesuffix("._target_"))}
+            sets.setdefault(str(rest), {}).setdefault(value, group)
+    ranked = sorted(sets.values(), key=lambda found: (-len(found), *_thesis_first(next(iter(found.values())))))
+    return ranked[0] if ranked else {}
+
+
+def _thesis_first(group: Group) -> tuple[bool, int]:
+    settings = group.runs[0].settings
+    return settings.get("optimizer._target_") != "Adam", settings.get("epochs", 0)
+
+
+def _sets(study: Study) -> list[str]:
+    names = dict.fromkeys(name for run in study.runs for name in run.tests if name != COMBINED)
+    return [*names, COMBINED]
+
+
+def _interval(metrics: dict[str, Any]) -> tuple[float, float]:
+    return wilson(metrics["accuracy"], sum(metrics["support"]))
+
+
+def _of(group: Group) -> str:
+    return f"mean of {len(group.runs)} runs" if len(group.runs) > 1 else f"run {group.runs[0].name}"
+
+
+def _settings(run: Run, study: Study) -> str:
+    return label(run.settings, study.vary)
+
+
+def _span(values: set[int]) -> str:
+    return f"{min(values)}" if len(values) == 1 else f"{min(values)} to {max(values)}"
