@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fer.config import as_dict, command
-from fer.report.files import RECORD
+from fer.results import RECORD
 
 
 @command("train")

@@ -31,7 +31,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer.errors import UserError, did_you_mean
-from fer.report.files import FAILED, RECORD
+from fer.results import FAILED, RECORD
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 """Folder of the YAML files."""

@@ -17,12 +17,7 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from fer.emotions import EMOTIONS
-
-COMBINED = "combined"
-"""Name of the test set that holds all others."""
-
-PER_CLASS: tuple[str, ...] = ("precision", "recall", "f1")
-"""Metrics that have one value per emotion."""
+from fer.results import PER_CLASS
 
 
 def classification_metrics() -> MetricCollection:

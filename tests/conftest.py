@@ -76,3 +76,26 @@ def run_program(*words: object, cwd: Path, timeout: float = 300) -> subprocess.C
     return subprocess.run(
         [sys.executable, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
     )
+
+
+def tempting(seed: int, faces: int = 400) -> Faces:
+    """Makes faces on which a careless split puts people, sequences and copies on two sides.
+
+    KDEF-like people show every emotion; CK+-like ones have sequences of three frames, and a few people share a
+    sequence's name with others; a quarter of the FER2013-like faces are copies, some under another label, some across
+    data sets, and they carry an official usage.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(faces):
+        source = ("fer2013", "kdef", "ckplus")[number % 3]
+        subject = "" if source == "fer2013" else f"p{rng.integers(30)}"
+        usage = str(rng.choice(["Training", "PublicTest", "PrivateTest"], p=[0.8, 0.1, 0.1])) if source == "fer2013" else ""
+        for frame in range(3 if source == "ckplus" else 1):
+            sequence = f"{subject}_{number}" if source == "ckplus" else ""
+            copied = rng.random() < 0.25
+            digest = f"{rng.integers(40) if copied else 1000 + len(rows):032x}"
+            file = f"{source}/{number:05d}_{frame}.png"
+            rows.append((int(rng.integers(7)) if frame == 0 else rows[-1][0], source, subject, sequence, usage, file, digest))
+    table = pd.DataFrame(rows, columns=["emotion", "source", "subject", "sequence", "usage", "file", "digest"])
+    return Faces(np.zeros((len(table), 2, 2), np.uint8), table)

@@ -15,8 +15,9 @@ from torchmetrics import MetricCollection
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.metrics import COMBINED, PER_CLASS, Predictions, classification_metrics
+from fer.metrics import Predictions, classification_metrics
 from fer.model.networks import to_input
+from fer.results import COMBINED, PER_CLASS
 
 
 class Faces(Protocol):

@@ -16,7 +16,7 @@ from torchvision.utils import make_grid
 
 from fer.report import figures
 from fer.report.console import console
-from fer.report.files import HISTORY
+from fer.results import HISTORY
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 """Where a run folder keeps its two checkpoints: of the last epoch, and of the best validation accuracy."""

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fer.emotions import EMOTIONS
-from fer.metrics import PER_CLASS
+from fer.results import PER_CLASS
 
 console = rich.get_console()  # the one Lightning's progress bar draws on, so that lines and bar do not mix
 

@@ -12,11 +12,11 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fer.emotions import EMOTIONS
-from fer.metrics import COMBINED, evaluate, plain
+from fer.metrics import evaluate, plain
 from fer.report import figures, run
 from fer.report.callbacks import add_picture
 from fer.report.console import console, metrics_table, summary_table
-from fer.report.files import ENVIRONMENT, FAILED, METRICS, PREDICTIONS
+from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS
 
 if TYPE_CHECKING:  # a report reads what it is given; it neither makes data nor trains
     from fer.data.datamodule import FacesDataModule

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 
 from fer import thesis
 from fer.emotions import EMOTIONS
-from fer.metrics import COMBINED
 from fer.report import figures, tables
 from fer.report.console import console
 from fer.report.run import save
 from fer.report.study import Run, Study, collect, study
+from fer.results import COMBINED
 
 PAGE, MARKDOWN = "index.html", "report.md"
 """Files of a report, beside its folders `tables` and `figures`."""

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fer.emotions import EMOTIONS
-from fer.metrics import PER_CLASS
 from fer.report import figures
+from fer.results import PER_CLASS
 
 _PACKAGES = (
     "fer-lightning", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "albumentations",

@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 
 from fer.errors import UserError
-from fer.report.files import ENVIRONMENT, FAILED, HISTORY, METRICS, PREDICTIONS, RECORD
 from fer.report.run import flat
+from fer.results import ENVIRONMENT, FAILED, HISTORY, METRICS, PREDICTIONS, RECORD
 
 _REPEATS = ("seed", "split.fold")
 """Settings in which repetitions of one experiment differ."""

@@ -13,9 +13,9 @@ import pandas as pd
 
 from fer import thesis
 from fer.emotions import EMOTIONS
-from fer.metrics import COMBINED, PER_CLASS
 from fer.report.statistics import holm, mcnemar, wilson
 from fer.report.study import Group, Run, Study, label
+from fer.results import COMBINED, PER_CLASS
 
 PARTS: tuple[str, ...] = ("train", "val", "test")
 

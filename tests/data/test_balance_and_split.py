@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from itertools import combinations
+
+import networkx
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 
 from fer import thesis
-from fer.data.balance import NoBalance, ThesisBalance, peak_frames
+from fer.data.audit import seen
+from fer.data.balance import LossWeights, NoBalance, Sampler, ThesisBalance, peak_frames
 from fer.data.faces import Faces
-from fer.data.split import OfficialSplit, ThesisSplit
+from fer.data.split import OfficialSplit, SubjectSplit, ThesisSplit, linked
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from tests.conftest import make_faces
+from tests.conftest import make_faces, tempting
 
 SEQUENCES = (18, 45, 59, 25, 69, 28, 83)
 FULL = {"fer2013": (6198, 4953, 547, 5121, 8989, 6077, 4002), "kdef": (70,) * 7, "ckplus": SEQUENCES}
@@ -121,3 +127,98 @@ def test_thesis_numbers_agree_with_each_other():
     assert thesis.FOUND.loc["fer2013"].sum() == 35882
     assert list(thesis.FOUND.columns) == list(EMOTIONS)
     assert thesis.PARTS.to_numpy().sum() == 4734
+
+
+def on_both_sides(faces, one, other):
+    """Persons, sequences and images that stand in both, found with plain sets."""
+    table = faces.table
+    shared = set(table["digest"].iloc[one]) & set(table["digest"].iloc[other])
+    for column in ("subject", "sequence"):
+        named = [set(zip(part["source"], part[column], strict=True)) for part in (table.iloc[one], table.iloc[other])]
+        shared |= {pair for pair in named[0] & named[1] if pair[1]}
+    return shared
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.integers(3, 12), st.sampled_from(["peak", "all"]))
+def test_subject_split_leaves_no_person_sequence_or_image_on_two_sides(seed, folds, test_frames):
+    faces = tempting(seed)
+    for fold in (0, folds - 1):
+        try:
+            parts = SubjectSplit(folds, fold, test_frames)(faces, seed)
+        except UserError:  # so many links that a fold stays empty
+            continue
+        for one, other in combinations(parts.rows.values(), 2):
+            assert not on_both_sides(faces, one, other)
+        used = np.sort(np.concatenate(list(parts.rows.values())))
+        assert len(np.unique(used)) == len(used) == len(faces) - sum(parts.dropped.values())
+        if test_frames == "peak":
+            assert set(parts.test) | set(parts.val) <= set(peak_frames(faces))
+            assert seen(faces.table, np.concatenate([parts.train, parts.val]), parts.test).tolist() == [""] * len(parts.test)
+
+
+@pytest.mark.parametrize("split", [ThesisSplit(), OfficialSplit(), SubjectSplit()])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_counts_as_clean_stands_nowhere_else_whatever_the_split(split, seed):
+    faces = tempting(seed, faces=900)
+    parts = split(faces, seed)
+    others = np.concatenate([parts.train, parts.val])
+    marks = seen(faces.table, others, parts.test)
+    clean, rest = parts.test[marks == ""], parts.test[marks != ""]
+    assert not on_both_sides(faces, others, clean)
+    assert all(on_both_sides(faces, others, [row]) for row in rest)
+    assert (len(rest) == 0) == isinstance(split, SubjectSplit)  # the data is tempting enough for the others to fail
+
+
+def test_linked_groups_are_the_connected_components():
+    faces = tempting(3)
+    graph = networkx.Graph()
+    for row in faces.table.itertuples():
+        names = [("image", row.digest), ("person", row.source, row.subject), ("sequence", row.source, row.sequence)]
+        graph.add_edges_from((row.Index, name) for name in names if name[-1])
+    expected = {frozenset(node for node in part if isinstance(node, int)) for part in networkx.connected_components(graph)}
+    groups = pd.Series(range(len(faces))).groupby(linked(faces)).apply(frozenset)
+    assert set(groups) == expected
+
+
+def test_folds_test_every_face_once_and_are_stratified():
+    faces = make_faces({"fer2013": (100, 50, 7, 31, 90, 40, 60), "kdef": (10,) * 7})
+    table = faces.table.assign(subject=faces.table["subject"].where(faces.table["source"] == "kdef", ""))
+    faces = Faces(faces.images, table)
+    tested = []
+    for fold in range(10):
+        parts = SubjectSplit(10, fold)(faces, seed=5)
+        tested.append(parts.test)
+        counts = faces.counts(parts.test).reindex(["fer2013", "kdef"], fill_value=0)
+        total = faces.counts().reindex(["fer2013", "kdef"])
+        assert (counts.sub(total / 10).abs() < 1).to_numpy().all()
+        assert faces.table["subject"].iloc[parts.test].replace("", pd.NA).dropna().unique().size == 1
+    np.testing.assert_array_equal(np.sort(np.concatenate(tested)), np.arange(len(faces)))
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(2, 0), (10, 10), (10, -1)])
+def test_a_fold_that_is_none_is_refused(folds, fold):
+    with pytest.raises(UserError, match=r"expected 3 or more folds"):
+        SubjectSplit(folds, fold)(make_faces({"kdef": (5,) * 7}), seed=0)
+
+
+def test_too_few_people_for_the_folds_is_said():
+    faces = make_faces({"kdef": (2,) * 7})
+    with pytest.raises(UserError, match="14 faces of 2 people cannot be cut into 10 folds"):
+        SubjectSplit()(faces, seed=0)
+
+
+def test_sampler_draws_every_class_equally_often_and_loss_weights_are_scikit_learns():
+    faces = make_faces({"fer2013": (40, 30, 2, 25, 60, 0, 11)})
+    selection = Sampler()(faces, seed=0)
+    per_class = pd.Series(selection.chances).groupby(faces.emotion).sum()
+    np.testing.assert_allclose(per_class, 1 / 6)
+    assert len(selection.rows) == len(faces)
+    weights = LossWeights()(faces, seed=0).loss_weights
+    present = np.unique(faces.emotion)
+    expected = compute_class_weight("balanced", classes=present, y=faces.emotion)
+    np.testing.assert_allclose(weights[present], expected, rtol=1e-6)
+    assert weights[5] == 0
+    for balance in (Sampler(before_split=True), LossWeights(before_split=True)):
+        with pytest.raises(UserError, match="concerns the training part only"):
+            balance(faces, seed=0)

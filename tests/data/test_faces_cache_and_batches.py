@@ -13,14 +13,14 @@ from PIL import Image
 from fer import thesis
 from fer.data import cache
 from fer.data.augment import Augmentation
-from fer.data.balance import NoBalance, ThesisBalance
+from fer.data.balance import LossWeights, NoBalance, Sampler, ThesisBalance
 from fer.data.ckplus import CKPlus
 from fer.data.datamodule import BatchSampler, FacesDataModule
 from fer.data.faces import digests
 from fer.data.fer2013 import FER2013
 from fer.data.images import read_image
 from fer.data.kdef import KDEF
-from fer.data.split import ThesisSplit
+from fer.data.split import Parts, SubjectSplit, ThesisSplit
 from fer.errors import UserError
 from tests.conftest import make_faces, write_csv, write_image
 
@@ -134,6 +134,56 @@ def test_balance_after_the_split_touches_the_training_part_only(demo):
     assert len(set(data.counts["train"].sum())) == 1
     assert data.counts["val"].equals(whole.counts["val"])
     assert set(data.parts.train) <= set(whole.parts.train)
+
+
+def test_a_subject_split_trains_on_equal_classes_of_people_it_does_not_test(demo):
+    data = FacesDataModule(readers(demo), ThesisBalance(before_split=False), SubjectSplit())
+    data.setup()
+    assert len(set(data.counts["train"].sum())) == 1
+    assert not data.seen.astype(bool).any()
+    table = data.faces.table
+    people = [
+        set(zip(part["source"], part["subject"], strict=True))
+        for part in (table.iloc[data.parts.train], table.iloc[data.parts.test])
+    ]
+    assert {source for source, person in people[0] & people[1] if person} == set()
+
+
+def test_train_on_keeps_other_sets_for_testing_only(demo):
+    data = FacesDataModule(readers(demo), Sampler(), SubjectSplit(folds=3), train_on=["kdef"])
+    data.setup()
+    assert list(data.counts["train"].index) == list(data.counts["val"].index) == ["kdef"]
+    assert set(data.test_sets) == {"kdef", "ckplus", "fer2013"}
+    assert data.dropped["of data sets that only test"] > 0
+    with pytest.raises(UserError, match=r"data\.train_on=kdeff: .* did you mean 'kdef'"):
+        FacesDataModule(readers(demo), Sampler(), SubjectSplit(), train_on=["kdeff"])
+
+
+def test_a_split_that_uses_a_face_twice_does_not_pass(demo):
+    def careless(faces, seed):
+        return Parts(np.arange(10), np.arange(10, 20), np.arange(19, 30), {})
+
+    with pytest.raises(ValueError, match="put 1 faces, the first in row 19, into val and test"):
+        FacesDataModule(readers(demo), NoBalance(), careless).setup()
+
+
+def test_the_sampler_balance_serves_classes_equally_often(demo):
+    data = FacesDataModule(readers(demo), Sampler(), ThesisSplit(), batch_size=64)
+    data.setup()
+    loader = data.train_dataloader()
+    drawn = np.zeros(7)
+    for epoch in range(5):
+        loader.sampler.set_epoch(epoch)
+        rows = np.concatenate([batch.row.numpy() for batch in loader])
+        assert len(rows) == len(data.parts.train)
+        assert set(rows) <= set(data.parts.train)
+        drawn += np.bincount(data.faces.emotion[rows], minlength=7)
+    expected = drawn.sum() / 7
+    assert np.abs(drawn - expected).max() < 5 * np.sqrt(expected)  # the smallest class has a tenth of the largest's faces
+    weighted = FacesDataModule(readers(demo), LossWeights(), ThesisSplit())
+    weighted.setup()
+    assert weighted.chances is None
+    assert weighted.loss_weights.argmax() == weighted.counts["train"].sum().to_numpy().argmin()
 
 
 def test_batches_hold_the_faces_of_their_rows(demo):

@@ -6,6 +6,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
@@ -14,7 +15,8 @@ from fer.data.datamodule import FacesDataModule
 from fer.data.fer2013 import FER2013
 from fer.data.kdef import KDEF
 from fer.data.split import ThesisSplit
-from fer.metrics import plain
+from fer.errors import UserError
+from fer.metrics import evaluate, plain
 from fer.model import schedules
 from fer.model.classifier import Classifier
 from fer.model.networks import ThesisCNN
@@ -68,6 +70,53 @@ def test_reported_metrics_are_scikit_learns_on_every_test_set(data):
         assert ours["loss"] == pytest.approx(log_loss(y, probabilities[chosen], labels=labels), abs=1e-5)
         macro = precision_recall_fscore_support(y, p, labels=labels, average="macro", zero_division=0)[:3]
         np.testing.assert_allclose([ours["macro"][m] for m in ("precision", "recall", "f1")], macro, atol=1e-6)
+
+
+def test_metrics_of_ready_predictions_are_those_of_the_test(data):
+    classifier = fitted(data, epochs=1)
+    rows, probabilities = classifier.predictions.compute()
+    ready, tested = evaluate(torch.from_numpy(data.faces.emotion[rows]), probabilities), plain(classifier.computed["test/combined"])
+    assert ready.pop("loss") == pytest.approx(tested.pop("loss"), abs=1e-5)
+    assert ready == tested
+
+
+def test_loss_weights_and_votes_reach_the_training_loss_only(data):
+    weights = np.linspace(0.5, 2, 7, dtype=np.float32)
+    classifier = Classifier(small_network(), loss_weights=weights.tolist())
+    batch = next(iter(data.train_dataloader()))
+    votes = torch.full((len(batch.row), 7), 1 / 7)
+    for training in (True, False):
+        classifier.train(training)
+        torch.manual_seed(0)
+        logits = classifier(batch.images)
+        for target in (batch.emotion, votes):
+            torch.manual_seed(0)
+            loss, _ = classifier._step(batch._replace(target=target))
+            expected = nn.functional.cross_entropy(logits, target, weight=torch.tensor(weights) if training else None)
+            torch.testing.assert_close(loss, expected)
+    assert "loss_weights" not in classifier.state_dict()
+
+
+@pytest.mark.parametrize("what", ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "test_dataloader"])
+def test_nothing_can_be_chosen_by_test_faces(data, tmp_path, what):
+    class Peeks(L.Callback):
+        def on_train_start(self, trainer, pl_module):
+            trainer.datamodule.test_dataloader()
+
+    def by_test(optimizer, steps, epochs):
+        return schedules.plateau(optimizer, steps, epochs) | {"monitor": "test/combined/loss"}
+
+    callbacks = {
+        "EarlyStopping": [EarlyStopping("test/combined/accuracy")],
+        "ModelCheckpoint": [ModelCheckpoint(tmp_path, monitor="test/kdef/accuracy")],
+        "test_dataloader": [Peeks()],
+    }.get(what, [])
+    optimizer = functools.partial(torch.optim.SGD, lr=0.1)
+    classifier = Classifier(small_network(), optimizer, by_test if what == "ReduceLROnPlateau" else None, {}, list(data.test_sets))
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    run = L.Trainer(accelerator="cpu", max_epochs=1, use_distributed_sampler=False, callbacks=callbacks, **quiet)
+    with pytest.raises(UserError, match="test faces"):
+        run.fit(classifier, data)
 
 
 def test_training_learns_and_keeps_a_history(data):

@@ -1,4 +1,4 @@
-"""Names of the files of a run folder."""
+"""Words in which results are written and read: the files of a run folder, and names inside them. Imports nothing."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ PREDICTIONS = "predictions.csv"
 
 FAILED = "failed.txt"
 """Why a job of a sweep did not end: a sentence, and for a defect of the program its traceback."""
+
+COMBINED = "combined"
+"""Name of the test set that holds all others."""
+
+PER_CLASS: tuple[str, ...] = ("precision", "recall", "f1")
+"""Metrics that have one value per emotion."""
