@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pandas as pd
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.utils import make_grid
 
-from fer.report import figures
+from fer.report import board, figures
 from fer.report.console import console
 from fer.results import HISTORY
 
@@ -91,30 +88,14 @@ class Pictures(L.Callback):
         Image.fromarray(grid.permute(1, 2, 0).numpy()).resize((grid.shape[2] * 2, grid.shape[1] * 2)).save(
             self.folder / "batch.png"
         )
-        for board in _boards(trainer):
-            board.experiment.add_image("train/first_batch", grid, 0)
+        for logger in board.boards(trainer):
+            logger.experiment.add_image("train/first_batch", grid, 0)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Draws the validation set's confusion matrix, about twenty times a run."""
         every = max(1, (trainer.max_epochs or 1) // 20)
         if (trainer.current_epoch + 1) % every == 0 and "val" in pl_module.computed:
             matrix = pl_module.computed["val"]["confusion_matrix"].tolist()
-            add_figure(
+            board.add_figure(
                 trainer, "val/confusion_matrix", figures.confusion_matrix(matrix, f"validation, epoch {trainer.current_epoch + 1}")
             )
-
-
-def add_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
-    """Puts a figure into TensorBoard, where that is the logger."""
-    for board in _boards(trainer):
-        board.experiment.add_figure(name, figure, trainer.current_epoch)
-
-
-def add_picture(trainer: L.Trainer, name: str, path: Path) -> None:
-    """Puts a PNG into TensorBoard, where that is the logger."""
-    for board in _boards(trainer):
-        board.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), trainer.current_epoch, dataformats="HWC")
-
-
-def _boards(trainer: L.Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

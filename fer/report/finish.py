@@ -13,8 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from fer.emotions import EMOTIONS
 from fer.metrics import evaluate, plain
-from fer.report import figures, run
-from fer.report.callbacks import add_picture
+from fer.report import board, figures, run
+from fer.report.board import add_picture
 from fer.report.console import console, metrics_table, summary_table
 from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS
 
@@ -136,11 +136,10 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
 def _board(
     trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]
 ) -> None:
-    final = {f"final/{name}": values["accuracy"] for name, values in tests.items()}
-    final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name.startswith("val/")}
+    names = [COMBINED, *(name for name in tests if name != COMBINED)]
+    final = {f"final/{name}": tests[name]["accuracy"] for name in names}
+    final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name in ("val/accuracy", "val/loss")}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(run.flat(config), final)
-        else:
-            logger.log_hyperparams(run.flat(config))
+            board.log_hyperparameters(logger, run.settings(config), final)
         logger.finalize("success")  # writes what still waits in memory

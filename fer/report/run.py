@@ -33,12 +33,31 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n")
 
 
-def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+_PLACES = ("resume", "run", "checkpoint", "data.cache_dir", "data.root", "data.workers", "data.eval_batch_size", "data.on_error")
+"""Settings that say where and how a run ran, not what it was."""
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives what tells one run from another: its configuration without places and devices.
+
+    Returns:
+        Dotted key -> number or text. A node's class stands under the node's own key by its last name ("optimizer":
+        "Adam"), and "dataset" names the data sets.
+    """
+    found: dict[str, Any] = {}
+    for key, value in _flat(config).items():
+        if key not in _PLACES and not key.endswith(".root") and not key.startswith(("trainer.", "logger.")):
+            node = key.removesuffix("._target_")
+            found[node] = value if node == key else str(value).rpartition(".")[2]
+    return found | ({"dataset": ", ".join(sorted(config["dataset"]))} if config.get("dataset") else {})
+
+
+def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """Flattens a configuration: dotted keys, lists as text, interpolations left out."""
     leaves: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
-            leaves |= flat(value, f"{path}{key}.")
+            leaves |= _flat(value, f"{path}{key}.")
         elif not str(value).startswith("${"):
             leaves[path + str(key)] = value if isinstance(value, int | float | str) else str(value)
     return leaves

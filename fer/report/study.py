@@ -13,14 +13,11 @@ import pandas as pd
 import yaml
 
 from fer.errors import UserError
-from fer.report.run import flat
+from fer.report.run import settings as settings_of
 from fer.results import ENVIRONMENT, FAILED, HISTORY, METRICS, PREDICTIONS, RECORD
 
 _REPEATS = ("seed", "split.fold")
 """Settings in which repetitions of one experiment differ."""
-
-_PLACES = ("resume", "run", "checkpoint", "data.cache_dir", "data.root", "data.workers", "data.eval_batch_size", "data.on_error")
-"""Settings that say where and how a run ran, not what it was."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Run:
     Args:
         folder: Where it is.
         name: How the page calls it: its folder below what was named.
-        settings: Dotted key -> value of what it was composed of, classes by their last name.
+        settings: What it was composed of, as `fer.report.run.settings` gives it.
         metrics: Content of metrics.json; empty where the run is not finished.
         history: A row per epoch.
         environment: Content of environment.json.
@@ -123,10 +120,7 @@ def _read(folder: Path, name: str) -> Run:
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
         config, metrics, environment, history = {}, {}, {}, pd.DataFrame()
         problem = f"cannot be read: {str(error).splitlines()[0]}"
-    settings = {key: value for key, value in flat(config).items() if not _about_place(key)}
-    settings = {key: str(value).rpartition(".")[2] if key.endswith("_target_") else value for key, value in settings.items()}
-    if config:
-        settings["dataset"] = ", ".join(sorted(config.get("dataset", {})))
+    settings = settings_of(config)
     if (folder / FAILED).is_file():
         problem = "failed: " + (folder / FAILED).read_text().partition("\n")[0]
         metrics = {}
@@ -142,10 +136,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / HISTORY) if (folder / HISTORY).is_file() else pd.DataFrame()
-
-
-def _about_place(key: str) -> bool:
-    return key in _PLACES or key.endswith(".root") or key.startswith(("trainer.", "logger."))
 
 
 def study(runs: Iterable[Run]) -> Study:
@@ -168,7 +158,7 @@ def label(settings: Mapping[str, Any], vary: Sequence[str]) -> str:
     words = []
     for key in vary:
         value = settings.get(key)
-        if key.endswith("_target_") or key == "dataset":
+        if "." not in key and isinstance(value, str):
             words.append(str(value))
         elif value is not None:
             shown = f"{value:.3g}" if isinstance(value, float) else str(value).strip("[]").replace("'", "")
@@ -184,12 +174,11 @@ def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     vary = [key for key in keys if len({str(one.get(key)) for one in settings}) > 1]
     if "dataset" in vary:
         vary = [key for key in vary if not key.startswith("dataset.")]
-    return [key for key in vary if key.endswith("_target_") or _within_class(key, settings)]
+    return [key for key in vary if "." not in key or _within_class(key, settings)]
 
 
 def _within_class(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    target = f"{key.rpartition('.')[0]}._target_"
     values: dict[str, set[str]] = {}
     for one in settings:
-        values.setdefault(str(one.get(target)), set()).add(str(one.get(key)))
+        values.setdefault(str(one.get(key.rpartition(".")[0])), set()).add(str(one.get(key)))
     return any(len(found) > 1 for found in values.values())

@@ -241,11 +241,14 @@ def seen(study: Study) -> Table | None:
                 share, faces = np.mean([one["accuracy"] for one in clean]), np.mean([sum(one["support"]) for one in clean])
                 low, high = wilson(float(share), round(float(faces)))
                 row |= {"clean faces": faces, "accuracy, clean": share, "low": low, "high": high}
-                row["flattered by"] = row["accuracy, all"] - share
+                row["difference"] = row["accuracy, all"] - share
             rows.append(row)
     frame = pd.DataFrame(rows)
-    if not frame.filter(like=" seen").to_numpy().any():
+    marks = frame.filter(like=" seen")
+    if not marks.to_numpy().any():
         return None
+    if (marks % 1 == 0).all(axis=None):  # the runs agree
+        frame[marks.columns] = marks.astype(int)
     note = "Test faces whose identical image, image sequence or person stands in training or validation too (means over the runs)."
     return Table("seen", "Test faces that training has seen", frame, note)
 
@@ -323,7 +326,7 @@ def pairs(study: Study) -> Table | None:
 
 def _optimizers(study: Study) -> dict[str, Group]:
     """The thesis's optimizers among the groups, otherwise alike; of several such sets the fullest, then the shortest."""
-    return _alike(study, "optimizer._target_", [str(name) for name in thesis.OPTIMIZERS])
+    return _alike(study, "optimizer", [str(name) for name in thesis.OPTIMIZERS])
 
 
 def _lengths(study: Study) -> dict[int, Group]:
@@ -336,7 +339,7 @@ def _alike(study: Study, key: str, wanted: Sequence[str] | None) -> dict[Any, Gr
     for group in study.groups:
         value = group.runs[0].settings.get(key)
         if wanted is None or value in wanted:
-            rest = {name: group.settings[name] for name in study.vary if not name.startswith(key.removesuffix("._target_"))}
+            rest = {name: group.settings[name] for name in study.vary if name != key and not name.startswith(f"{key}.")}
             sets.setdefault(str(rest), {}).setdefault(value, group)
     ranked = sorted(sets.values(), key=lambda found: (-len(found), *_thesis_first(next(iter(found.values())))))
     return ranked[0] if ranked else {}
@@ -344,7 +347,7 @@ def _alike(study: Study, key: str, wanted: Sequence[str] | None) -> dict[Any, Gr
 
 def _thesis_first(group: Group) -> tuple[bool, int]:
     settings = group.runs[0].settings
-    return settings.get("optimizer._target_") != "Adam", settings.get("epochs", 0)
+    return settings.get("optimizer") != "Adam", settings.get("epochs", 0)
 
 
 def _sets(study: Study) -> list[str]:
