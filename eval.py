@@ -8,11 +8,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fer.config import as_dict, command
+from fer.results import TRAINING
 
 
 @command("eval")
 def main(config: DictConfig) -> float:
     """Rebuilds data and network from what the run recorded, tests, reports; gives the recorded validation accuracy."""
+    import pandas as pd
     from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate
 
@@ -40,8 +42,10 @@ def main(config: DictConfig) -> float:
     trainer = instantiate(config.trainer, **plainly, _convert_="all")
     trainer.test(classifier, data, verbose=False)
     plain = as_dict(config)
+    seen = Path(weights).resolve().parent.parent / TRAINING
+    training = pd.read_csv(seen, dtype=str, keep_default_na=False) if seen.is_file() else None
     seconds = time.perf_counter() - began
-    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe["metrics"], seconds)
+    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe["metrics"], training, seconds)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fer.config import as_dict, command
-from fer.results import RECORD
+from fer.results import RECORD, TRAINING
 
 
 @command("train")
@@ -33,6 +33,7 @@ def main(config: DictConfig) -> float:
     data.prepare_data()
     data.setup()
     finish.show_data(folder, data)
+    data.training.to_csv(folder / TRAINING, index=False)
 
     plain = as_dict(config)
     classifier = Classifier(
@@ -57,7 +58,7 @@ def main(config: DictConfig) -> float:
     chosen = folder / (BEST if config.test == "best" else LAST)
     trainer.test(classifier, data, ckpt_path=chosen, weights_only=True, verbose=False)
     trained = checkpoint.read(chosen)["fer"]["metrics"]
-    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, time.perf_counter() - began)
+    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, data.training, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

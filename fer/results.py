@@ -17,6 +17,9 @@ HISTORY = "history.csv"
 PREDICTIONS = "predictions.csv"
 """A row per test face."""
 
+TRAINING = "training.csv"
+"""A row per face that trained or validated: what tells whether a face was seen."""
+
 FAILED = "failed.txt"
 """Why a job of a sweep did not end: a sentence, and for a defect of the program its traceback."""
 

@@ -34,6 +34,25 @@ def test_every_shipped_file_composes_checks_and_instantiates(choice):
     assert yaml.safe_load(GROUPS[choice].read_text()) is not None or name == "none"
 
 
+EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_checks_and_says_what_it_expects(name):
+    text = (config.CONF / "experiment" / f"{name}.yaml").read_text()
+    assert text.startswith("# @package _global_\n# ")
+    composed = config.composed([f"experiment={name}"])
+    assert composed.seed == 0
+
+
+@pytest.mark.parametrize(("launcher", "target"), [("parallel", "JoblibLauncher"), ("slurm", "SlurmLauncher")])
+def test_launchers_compose(launcher, target):
+    config.prepare("train", [])
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        composed = hydra.compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert composed.hydra.launcher["_target_"].endswith(target)
+
+
 @pytest.mark.parametrize("name", ["adam", "sgd", "sgd_nesterov", "rmsprop", "adamw"])
 def test_optimizers_have_the_thesis_settings(name):
     import torch

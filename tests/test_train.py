@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fer.emotions import EMOTIONS
 from fer.model import checkpoint
-from tests.conftest import REPOSITORY, run_program
+from tests.conftest import REPOSITORY, run_program, write_csv
 
 SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", "trainer=cpu"]
 
@@ -53,7 +54,16 @@ def metrics(run) -> dict:
 
 def test_the_run_folder_holds_everything(run):
     expected = {"config.yaml", "metrics.json", "environment.json", "history.csv", "counts.csv", "left_out.csv"}
-    expected |= {"predictions.csv", "learning_curves.png", "faces.png", "mistakes.png", "batch.png", "tensorboard", "checkpoints"}
+    expected |= {
+        "training.csv",
+        "predictions.csv",
+        "learning_curves.png",
+        "faces.png",
+        "mistakes.png",
+        "batch.png",
+        "tensorboard",
+        "checkpoints",
+    }
     for name in ("kdef", "ckplus", "fer2013", "combined"):
         expected |= {f"classification_report_{name}.csv", f"confusion_matrix_{name}.csv", f"confusion_matrix_{name}.png"}
     assert {path.name for path in run.iterdir()} == expected
@@ -99,6 +109,39 @@ def test_eval_takes_other_data_and_the_best_weights(run, metrics, tmp_path):
     again = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert set(again["test"]) == {"kdef", "combined"}
     assert again["trained"]["val/accuracy"] == max(pd.read_csv(run / "history.csv")["val/accuracy"].round(6))
+    # with other data the split falls otherwise, and some of its test faces have trained the network
+    trained = pd.read_csv(run / "training.csv", dtype=str, keep_default_na=False)
+    predictions = pd.read_csv(tmp_path / "eval" / "predictions.csv", dtype=str, keep_default_na=False)
+    assert (predictions["seen"] == "image").tolist() == predictions["digest"].isin(trained["digest"]).tolist()
+    assert (predictions["seen"] == "image").any()
+
+
+def test_eval_of_a_bare_checkpoint_says_that_it_may_have_seen_the_faces(run, tmp_path):
+    shutil.copy(run / "checkpoints/last.ckpt", tmp_path / "given.ckpt")
+    result = run_program(REPOSITORY / "eval.py", "checkpoint=given.ckpt", "hydra.run.dir=out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "What this network was trained on is not known" in result.stdout
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["clean"] == {}
+
+
+def test_official_protocol_is_reported_twice(tmp_path, noise):
+    rows = [
+        (code, noise(code * 100 + n), usage)
+        for n, usage in enumerate(["Training"] * 6 + ["PublicTest"] * 2 + ["PrivateTest"] * 3)
+        for code in range(7)
+    ]
+    rows.append((3, noise(300), "PrivateTest"))  # a copy of a training face
+    write_csv(tmp_path / "fer2013" / "fer2013.csv", rows)
+    words = ["data=fer2013", "dataset.fer2013.root=fer2013", "epochs=1", "hydra.run.dir=run", *SMALL]
+    result = run_program(REPOSITORY / "train.py", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert sum(found["test"]["fer2013"]["support"]) == 22
+    assert sum(found["clean"]["fer2013"]["support"]) == 21
+    assert found["seen"]["fer2013"] == {"image": 1}
+    clean = pd.read_csv(tmp_path / "run" / "predictions.csv", keep_default_na=False).query("seen == ''")
+    assert found["clean"]["fer2013"]["accuracy"] == pytest.approx(accuracy_score(clean["emotion"], clean["predicted"]), abs=1e-6)
+    assert "on the 21 of them" in result.stdout
 
 
 def test_eval_refuses_what_is_no_run(tmp_path):
@@ -125,8 +168,36 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(run, metrics):
             if tag.startswith("final/"):
                 hparams[tag] = events.Scalars(tag)[-1].value
     assert {"train/loss", "val/accuracy", "val/recall/happy", "test/kdef/accuracy"} <= tags["scalars"]
-    assert {"val/confusion_matrix", "test/confusion_matrix/combined", "test/faces", "train/first_batch"} <= tags["images"]
+    assert {"val/confusion_matrix", "test/confusion_matrix_combined", "test/faces", "train/first_batch"} <= tags["images"]
     assert hparams["final/combined"] == pytest.approx(metrics["test"]["combined"]["accuracy"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "jobs", "more"),
+    [
+        ("thesis_optimizers", 3, []),
+        ("thesis_epochs", 2, ["epochs=1,2"]),
+        ("splits", 2, []),
+        ("imbalance", 4, ["split.folds=3"]),
+        ("cross_dataset", 3, ["split.folds=3"]),
+        ("ckplus_folds", 2, ["split.folds=4", "split.fold=range(2)"]),
+        ("search", 2, ["hydra.sweeper.n_trials=2"]),
+    ],
+)
+def test_every_experiment_runs_and_ends_with_its_report(demo, tmp_path, monkeypatch, experiment, jobs, more):
+    import train as program
+
+    monkeypatch.chdir(tmp_path)
+    places = ["data.scale=null", f"data.root={demo}", "hydra.sweep.dir=sweep", "logger=csv"]
+    length = [] if any(word.startswith("epochs=") for word in more) else ["epochs=1"]
+    monkeypatch.setattr(sys, "argv", ["train.py", f"experiment={experiment}", *SMALL, *places, *length, *more])
+    program.main()
+    assert {path.parent.name for path in tmp_path.glob("sweep/*/metrics.json")} == {str(number) for number in range(jobs)}
+    runs = pd.read_csv(tmp_path / "sweep/report/tables/runs.csv")
+    assert (runs["state"] == "finished").all()
+    assert runs["what"].nunique() == (1 if experiment == "ckplus_folds" else jobs)
+    table = {"cross_dataset": "cross_dataset", "ckplus_folds": "folds", "splits": "seen"}.get(experiment, "runs")
+    assert (tmp_path / f"sweep/report/tables/{table}.csv").is_file()
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

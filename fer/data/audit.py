@@ -26,6 +26,9 @@ to 4 show one photograph, a few at 6 and about half at 8 do not."""
 SEEN: tuple[str, ...] = ("image", "sequence", "person")
 """Ways in which a test face can stand in training too, the gravest first."""
 
+SEEN_BY: tuple[str, ...] = ("source", "subject", "sequence", "digest")
+"""Columns of `Faces.table` that tell whether a face was seen."""
+
 _KEYS = {"image": ["digest"], "sequence": ["source", "sequence"], "person": ["source", "subject"]}
 _DARK, _FLAT = 20, 10
 _BLOCK = 4096
@@ -96,27 +99,23 @@ def _check(name: str, groups: NDArray[np.int64], meaning: str, affected: int | N
     return name, len(np.unique(concerned)), len(concerned) if affected is None else affected, meaning, groups
 
 
-def seen(table: pd.DataFrame, train: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Says what of each test face stands among training faces too.
+def seen(training: pd.DataFrame, tested: pd.DataFrame) -> NDArray[np.str_]:
+    """Says what of each test face training has seen.
 
     Args:
-        table: `Faces.table`.
-        train: Rows that training or selection has seen, int64 (M,).
-        test: Rows to look at, int64 (N,).
+        training: Rows of `Faces.table` that training or the choice of weights has seen (the columns `SEEN_BY`).
+        tested: Rows to look at, N of them.
 
     Returns:
         The gravest of "image" (an identical one), "sequence" and "person", or "" for a clean face, str (N,).
     """
-    result = np.full(len(test), "", dtype="<U8")
+    both = pd.concat([training[list(SEEN_BY)], tested[list(SEEN_BY)]], ignore_index=True)
+    result = np.full(len(tested), "", dtype="<U8")
     for kind in reversed(SEEN):
-        result[_also_in(table, kind, train, test)] = kind
+        keys = _key(both, kind)
+        known, asked = keys[: len(training)], keys[len(training) :]
+        result[(asked >= 0) & np.isin(asked, known)] = kind
     return result
-
-
-def _also_in(table: pd.DataFrame, kind: str, train: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which test rows have their image, sequence or person in training, bool (N,)."""
-    keys = _key(table, kind)
-    return (keys[test] >= 0) & np.isin(keys[test], keys[train])
 
 
 def _key(table: pd.DataFrame, kind: str) -> NDArray[np.int64]:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fer.data import audit, cache
+from fer.data import cache
+from fer.data.audit import SEEN_BY
 from fer.data.augment import Augmentation
 from fer.data.balance import Balance, Selection
 from fer.data.demo import draw_data_sets
@@ -156,9 +158,9 @@ class FacesDataModule(L.LightningDataModule):
         return replace(parts, train=train, val=val)
 
     @property
-    def seen(self) -> NDArray[np.str_]:
-        """What of each test face stands in training or validation too: "image", "sequence", "person" or "", str (N,)."""
-        return audit.seen(self.faces.table, np.concatenate([self.parts.train, self.parts.val]), self.parts.test)
+    def training(self) -> pd.DataFrame:
+        """Who and what training and the choice of weights see: the columns `fer.data.audit.SEEN_BY`, a row per face."""
+        return self.faces.table.iloc[np.concatenate([self.parts.train, self.parts.val])][list(SEEN_BY)]
 
     @property
     def test_sets(self) -> dict[str, NDArray[np.int64]]:

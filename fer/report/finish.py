@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 
+from fer.data.audit import seen
 from fer.emotions import EMOTIONS
 from fer.metrics import evaluate, plain
 from fer.report import board, figures, run
-from fer.report.board import add_picture
 from fer.report.console import console, metrics_table, summary_table
-from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS
+from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS, TRAINING
 
 if TYPE_CHECKING:  # a report reads what it is given; it neither makes data nor trains
     from fer.data.datamodule import FacesDataModule
@@ -26,6 +28,12 @@ _DEMO = (
     "[bold]These are drawn faces[/], since FER2013, CK+ and KDEF may not be passed on: they show that everything works, and "
     "say nothing about real people. For real ones put the sets into data/fer2013, data/ckplus and data/kdef, then: "
     "python train.py data=thesis"
+)
+
+
+_UNKNOWN = (
+    f"What this network was trained on is not known, since there is no {TRAINING} beside its checkpoints: it may have seen "
+    "some of these faces"
 )
 
 
@@ -51,6 +59,7 @@ def report(
     data: FacesDataModule,
     config: Mapping[str, Any],
     trained: Mapping[str, float],
+    training: pd.DataFrame | None,
     seconds: float,
 ) -> float:
     """Prints the tests and writes metrics.json, reports, confusion matrices, predictions, pictures and environment.json.
@@ -63,17 +72,18 @@ def report(
         data: The data that was tested on.
         config: Everything the run was composed of, for TensorBoard's hparams.
         trained: Training and validation metrics of the tested weights, from their checkpoint.
+        training: What the network has seen (`FacesDataModule.training` of its run); None where that is not known.
         seconds: Wall time so far.
 
     Returns:
         The validation accuracy of the tested weights (NaN if they never saw validation), for sweeps to compare.
     """
     tests = {name.removeprefix("test/"): plain(values) for name, values in classifier.computed.items() if name.startswith("test/")}
-    rows, probabilities = (values.cpu() for values in classifier.predictions.compute())
-    table = data.faces.table.iloc[rows.numpy()]
-    predictions = run.predictions(table, pd.Series(data.seen, data.parts.test).loc[rows.numpy()].to_numpy(), probabilities.numpy())
-    history = pd.DataFrame(classifier.history)
+    rows, probabilities = (values.cpu().numpy() for values in classifier.predictions.compute())
+    table = data.faces.table.iloc[rows]
+    predictions = run.predictions(table, "unknown" if training is None else seen(training, table), probabilities)
     clean = _clean(tests, predictions)
+    history = pd.DataFrame(classifier.history)
     metrics = {
         "tested": tested,
         "epochs": len(history),
@@ -91,30 +101,31 @@ def report(
         "history": {name: values.tolist() for name, values in history.items()},
     }
     run.write_json(folder / METRICS, metrics)
-    (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
     run.write_json(folder / ENVIRONMENT, run.environment(seconds))
     run.write_tests(folder, tests, f"{tested} weights")
     predictions.to_csv(folder / PREDICTIONS, index=False)
-    if len(history):
-        run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
-    emotion, probability = data.faces.emotion[rows], probabilities.numpy()
-    for name, title, chosen in (
-        ("faces", "test faces", run.some(emotion, 32)),
-        ("mistakes", "the mistakes it was surest of", run.worst(emotion, probability, 32)),
-    ):
-        grid = figures.faces(data.faces.images[rows[chosen]], emotion[chosen], probability[chosen], title)
-        run.save(grid, folder / f"{name}.png")
-        add_picture(trainer, f"test/{name}", folder / f"{name}.png")
-    for name in tests:
-        add_picture(trainer, f"test/confusion_matrix/{name}", folder / f"confusion_matrix_{name}.png")
-    if len(history):
-        add_picture(trainer, "learning_curves", folder / "learning_curves.png")
+    (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
 
-    _board(trainer, tests, config, trained)
+    _draw(folder, data.faces.images[rows], data.faces.emotion[rows], probabilities, history)
+    _show_on_board(trainer, folder, tests, config, trained)
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
+    if training is None:
+        console.print(_UNKNOWN, soft_wrap=True)
     console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
     return trained.get("val/accuracy", float("nan"))
+
+
+def _draw(
+    folder: Path, images: NDArray[np.uint8], emotion: NDArray[np.int64], probabilities: NDArray[np.float32], history: pd.DataFrame
+) -> None:
+    for name, title, chosen in (
+        ("faces", "test faces", run.some(emotion, 32)),
+        ("mistakes", "the mistakes it was surest of", run.worst(emotion, probabilities, 32)),
+    ):
+        run.save(figures.faces(images[chosen], emotion[chosen], probabilities[chosen], title), folder / f"{name}.png")
+    if len(history):
+        run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
 
 
 def _of(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -133,9 +144,12 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
     return clean
 
 
-def _board(
-    trainer: L.Trainer, tests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], trained: Mapping[str, float]
+def _show_on_board(
+    trainer: L.Trainer, folder: Path, tests: Mapping[str, Any], config: Mapping[str, Any], trained: Mapping[str, float]
 ) -> None:
+    for pattern in ("confusion_matrix_*.png", "faces.png", "mistakes.png", "learning_curves.png"):
+        for picture in sorted(folder.glob(pattern)):
+            board.add_picture(trainer, f"test/{picture.stem}", picture)
     names = [COMBINED, *(name for name in tests if name != COMBINED)]
     final = {f"final/{name}": tests[name]["accuracy"] for name in names}
     final |= {f"final/{name.replace('/', '_')}": value for name, value in trained.items() if name in ("val/accuracy", "val/loss")}

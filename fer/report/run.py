@@ -130,12 +130,12 @@ def classification_report(metrics: Mapping[str, Any]) -> pd.DataFrame:
     return table.astype({"support": int})
 
 
-def predictions(table: pd.DataFrame, seen: NDArray[np.str_], probabilities: NDArray[np.float32]) -> pd.DataFrame:
+def predictions(table: pd.DataFrame, seen: NDArray[np.str_] | str, probabilities: NDArray[np.float32]) -> pd.DataFrame:
     """Tabulates what was predicted for each tested face.
 
     Args:
         table: The faces' rows of `Faces.table`.
-        seen: What of each face stands in training or validation too: "image", "sequence", "person" or "", str (N,).
+        seen: What of each face training has seen: "image", "sequence", "person" or "", str (N,); "unknown" for all.
         probabilities: float32 (N, 7), in the same order.
 
     Returns:

@@ -72,7 +72,7 @@ def test_official_parts_and_two_sides_are_compared():
     assert affected(found, "test in train: person") == (1, 1)
     assert affected(found, "val in train: sequence") == (1, 1)
     assert affected(found, "test in val: image") == (0, 0)
-    assert seen(faces.table, np.array([0, 2, 3]), parts["test"]).tolist() == ["image", "person"]
+    assert seen(faces.table.iloc[[0, 2, 3]], faces.table.iloc[parts["test"]]).tolist() == ["image", "person"]
 
 
 def test_hash_is_that_of_imagehash():

@@ -154,7 +154,9 @@ def test_subject_split_leaves_no_person_sequence_or_image_on_two_sides(seed, fol
         assert len(np.unique(used)) == len(used) == len(faces) - sum(parts.dropped.values())
         if test_frames == "peak":
             assert set(parts.test) | set(parts.val) <= set(peak_frames(faces))
-            assert seen(faces.table, np.concatenate([parts.train, parts.val]), parts.test).tolist() == [""] * len(parts.test)
+            assert seen(faces.table.iloc[np.concatenate([parts.train, parts.val])], faces.table.iloc[parts.test]).tolist() == [
+                ""
+            ] * len(parts.test)
 
 
 @pytest.mark.parametrize("split", [ThesisSplit(), OfficialSplit(), SubjectSplit()])
@@ -163,7 +165,7 @@ def test_what_counts_as_clean_stands_nowhere_else_whatever_the_split(split, seed
     faces = tempting(seed, faces=900)
     parts = split(faces, seed)
     others = np.concatenate([parts.train, parts.val])
-    marks = seen(faces.table, others, parts.test)
+    marks = seen(faces.table.iloc[others], faces.table.iloc[parts.test])
     clean, rest = parts.test[marks == ""], parts.test[marks != ""]
     assert not on_both_sides(faces, others, clean)
     assert all(on_both_sides(faces, others, [row]) for row in rest)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from fer import thesis
 from fer.data import cache
+from fer.data.audit import seen
 from fer.data.augment import Augmentation
 from fer.data.balance import LossWeights, NoBalance, Sampler, ThesisBalance
 from fer.data.ckplus import CKPlus
@@ -140,7 +141,7 @@ def test_a_subject_split_trains_on_equal_classes_of_people_it_does_not_test(demo
     data = FacesDataModule(readers(demo), ThesisBalance(before_split=False), SubjectSplit())
     data.setup()
     assert len(set(data.counts["train"].sum())) == 1
-    assert not data.seen.astype(bool).any()
+    assert not seen(data.training, data.faces.table.iloc[data.parts.test]).astype(bool).any()
     table = data.faces.table
     people = [
         set(zip(part["source"], part["subject"], strict=True))
@@ -189,12 +190,12 @@ def test_the_sampler_balance_serves_classes_equally_often(demo):
 def test_batches_hold_the_faces_of_their_rows(demo):
     data = FacesDataModule(readers(demo), ThesisBalance(), ThesisSplit(), batch_size=16)
     data.setup()
-    seen = []
+    rows = []
     for batch in data.train_dataloader():
         np.testing.assert_array_equal(batch.images[:, 0].numpy(), data.faces.images[batch.row.numpy()])
         np.testing.assert_array_equal(batch.emotion.numpy(), data.faces.emotion[batch.row.numpy()])
-        seen += batch.row.tolist()
-    assert sorted(seen) == data.parts.train.tolist()
+        rows += batch.row.tolist()
+    assert sorted(rows) == data.parts.train.tolist()
 
 
 def test_size_and_channels_are_options(demo):
