@@ -78,9 +78,13 @@ def draw_data_sets(root: Path, scale: float, seed: int = 0) -> None:
         draft = Path(folder, "whole")
         _write_all(draft, scale, seed)
         (draft / "demo.json").write_text(json.dumps(mark))
-        if root.exists():
+        if root.exists() and not any(root.iterdir()):
             root.rmdir()
-        draft.rename(root)
+        try:
+            draft.rename(root)
+        except OSError:
+            if not (root / "demo.json").is_file():  # else another job of a sweep drew the same faces first
+                raise
 
 
 def _write_all(root: Path, scale: float, seed: int) -> None:

@@ -56,7 +56,7 @@ def write(places: Sequence[Path], out: Path) -> list[Run]:
         (out / folder).mkdir(parents=True)
     made = list(tables.tables(found))
     for table in made:
-        table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False)
+        table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False, float_format="%.6g")
     pictures = list(_pictures(found, {table.key: table for table in made}, out / "figures"))
     missing, facts = tables.missing(found), _facts(found)
     (out / MARKDOWN).write_text(_markdown(made, pictures, missing, facts))
@@ -73,6 +73,9 @@ def _facts(found: Study) -> list[str]:
     facts = [f"{len(runs)} finished runs in {len(found.groups)} settings, {len(found.unfinished)} others."]
     if any(run.metrics["data"]["drawn"] for run in runs):
         facts.append("These are drawn faces: their numbers show that everything works and say nothing about real people.")
+    departures = tables.departures(tables.reference(found).runs[0]) if runs else []
+    if departures:
+        facts.append(f"These runs stand beside the thesis's but differ from its recipe, the first in {'; '.join(departures)}.")
     digests = {run.metrics["data"]["digest"] for run in runs}
     if len(digests) > 1:
         facts.append(f"The runs have {len(digests)} different sets of training and test faces (seeds, folds, splits or data).")

@@ -53,12 +53,12 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Flattens a configuration: dotted keys, lists as text, interpolations left out."""
+    """Flattens a configuration: dotted keys, lists as text; what is null, empty or an interpolation is left out."""
     leaves: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
             leaves |= _flat(value, f"{path}{key}.")
-        elif not str(value).startswith("${"):
+        elif value is not None and not str(value).startswith("${"):
             leaves[path + str(key)] = value if isinstance(value, int | float | str) else str(value)
     return leaves
 
@@ -68,7 +68,7 @@ def environment(seconds: float) -> dict[str, Any]:
     import torch
 
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     machine = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -76,6 +76,13 @@ def environment(seconds: float) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
     }
     return {"seconds": round(seconds, 2), "git": _commit(), **machine, "versions": versions}
+
+
+def _processor() -> str:
+    """Name of the processor; `platform.processor` gives none on Linux."""
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def _version(name: str) -> str:

@@ -20,6 +20,9 @@ _REPEATS = ("seed", "split.fold")
 """Settings in which repetitions of one experiment differ."""
 
 
+_KEYS = {"epochs", "trained", "test", "clean", "seen", "data", "history"}
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder.
@@ -113,11 +116,12 @@ def _natural(folder: Path) -> list[tuple[int, str]]:
 def _read(folder: Path, name: str) -> Run:
     problem = ""
     try:
-        config = yaml.safe_load((folder / RECORD).read_text())
-        metrics = _json(folder / METRICS)
-        environment = _json(folder / ENVIRONMENT)
+        config = dict(yaml.safe_load((folder / RECORD).read_text()) or {})
+        metrics, environment = _json(folder / METRICS), _json(folder / ENVIRONMENT)
+        if metrics and not set(metrics) >= _KEYS:
+            raise ValueError(f"{METRICS} was written by another version (it lacks {', '.join(sorted(_KEYS - set(metrics)))})")
         history = pd.DataFrame(metrics["history"]) if metrics else _history(folder)
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         config, metrics, environment, history = {}, {}, {}, pd.DataFrame()
         problem = f"cannot be read: {str(error).splitlines()[0]}"
     settings = settings_of(config)
@@ -130,8 +134,7 @@ def _read(folder: Path, name: str) -> Run:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return content
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _history(folder: Path) -> pd.DataFrame:
@@ -145,11 +148,11 @@ def study(runs: Iterable[Run]) -> Study:
     vary = _varying([run.settings for run in runs if run.settings])
     grouped: dict[str, list[Run]] = {}
     for run in finished:
-        grouped.setdefault(label(run.settings, vary), []).append(run)
+        grouped.setdefault(str([run.settings.get(key) for key in vary]), []).append(run)
     groups = []
-    for name, members in grouped.items():
+    for members in grouped.values():
         members.sort(key=lambda run: [run.settings.get(key, 0) for key in _REPEATS])
-        groups.append(Group(name, {key: members[0].settings.get(key) for key in vary}, members))
+        groups.append(Group(label(members[0].settings, vary), {key: members[0].settings.get(key) for key in vary}, members))
     return Study(groups, [run for run in runs if run.problem], vary)
 
 
@@ -161,7 +164,7 @@ def label(settings: Mapping[str, Any], vary: Sequence[str]) -> str:
         if "." not in key and isinstance(value, str):
             words.append(str(value))
         elif value is not None:
-            shown = f"{value:.3g}" if isinstance(value, float) else str(value).strip("[]").replace("'", "")
+            shown = f"{value:g}" if isinstance(value, float) else str(value).strip("[]").replace("'", "")
             words.append(f"{key.rpartition('.')[2]} {shown}")
     return ", ".join(words) or "all runs"
 

@@ -54,6 +54,34 @@ def tables(study: Study) -> Iterator[Table]:
             yield made
 
 
+_RECIPE: dict[str, Any] = {
+    "dataset": "ckplus, fer2013, kdef",
+    "contempt": "as_neutral",
+    "balance": "ThesisBalance",
+    "split": "ThesisSplit",
+    "augment": None,
+    "model": "ThesisCNN",
+    "model.bn_momentum": 0.01,
+    "optimizer.lr": 1e-4,
+    "scheduler": None,
+    "batch_size": 64,
+    "label_smoothing": 0.0,
+    "test": "last",
+}
+"""The thesis's settings, as a run's `settings` has them."""
+
+
+def departures(run: Run) -> list[str]:
+    """Says in which settings a run differs from the thesis's recipe, so that their numbers are not compared blindly."""
+    has = run.settings
+    found = [
+        f"{key} {has.get(key, 'none')} (thesis: {'none' if theirs is None else theirs})"
+        for key, theirs in _RECIPE.items()
+        if has.get(key) != theirs
+    ]
+    return found + ([] if has.get("epochs") in thesis.EPOCHS else [f"epochs {has.get('epochs')} (thesis: 200 and 500)"])
+
+
 def missing(study: Study) -> list[str]:
     """Says which of the thesis's comparisons these runs cannot fill, and how to."""
     sentences = [f"{run.name}: {run.problem}" for run in study.unfinished]
@@ -338,7 +366,7 @@ def _alike(study: Study, key: str, wanted: Sequence[str] | None) -> dict[Any, Gr
     sets: dict[str, dict[Any, Group]] = {}
     for group in study.groups:
         value = group.runs[0].settings.get(key)
-        if wanted is None or value in wanted:
+        if wanted is None or (value in wanted and not group.runs[0].settings.get("optimizer.momentum")):  # the thesis has none
             rest = {name: group.settings[name] for name in study.vary if name != key and not name.startswith(f"{key}.")}
             sets.setdefault(str(rest), {}).setdefault(value, group)
     ranked = sorted(sets.values(), key=lambda found: (-len(found), *_thesis_first(next(iter(found.values())))))

@@ -1,4 +1,4 @@
-"""Times drawing the demo at full scale and reading it: `uv run python tests/bench/data.py [FOLDER WITH fer2013.csv]`."""
+"""Times drawing, reading, splitting and auditing: `uv run python tests/bench/data.py [FOLDER WITH fer2013.csv]`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fer.data import cache
+from fer.data.audit import audit
 from fer.data.demo import draw_data_sets
 from fer.data.fer2013 import FER2013
 from fer.data.images import cores
+from fer.data.split import OfficialSplit, SubjectSplit
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -33,6 +35,9 @@ def main() -> None:
         cache.read(FER2013(raw), 48, 1, "stop", f"{folder}/cache")
         starts = [timed(lambda: cache.read(FER2013(raw), 48, 1, "stop", f"{folder}/cache")) for _ in range(10)]
         print(f"start from the cache: {statistics.mean(starts):.3f} s +- {statistics.stdev(starts):.3f}, n=10")
+        faces = cache.read(FER2013(raw), 48, 1, "stop", f"{folder}/cache")
+        print(f"split=subject: {timed(lambda: SubjectSplit()(faces, 0)):.2f} s, n=1")
+        print(f"audit: {timed(lambda: audit(faces, OfficialSplit()(faces, 0).rows)):.2f} s, n=1")
 
 
 if __name__ == "__main__":

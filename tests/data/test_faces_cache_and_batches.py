@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from fer.data.augment import Augmentation
 from fer.data.balance import LossWeights, NoBalance, Sampler, ThesisBalance
 from fer.data.ckplus import CKPlus
 from fer.data.datamodule import BatchSampler, FacesDataModule
+from fer.data.demo import draw_data_sets
 from fer.data.faces import digests
 from fer.data.fer2013 import FER2013
 from fer.data.images import read_image
@@ -261,3 +263,11 @@ def test_drawing_refuses_a_folder_with_something_else(tmp_path):
     data.scale = -1
     with pytest.raises(UserError, match=r"data\.scale=-1"):
         data.prepare_data()
+
+
+def test_jobs_that_draw_at_the_same_time_do_not_disturb_each_other(tmp_path):
+    root = tmp_path / "demo"
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: draw_data_sets(root, 0.004), range(3)))
+    assert len(FER2013(str(root / "fer2013")).read(48, 1, "stop")) > 100
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]

@@ -76,6 +76,7 @@ def test_the_study_shows_every_table_of_the_thesis(sweep):
         assert f"tables/{key}.csv" in markdown
     assert "What is missing" not in html
     assert "These are drawn faces" in html
+    assert "differ from its recipe, the first in model.bn_momentum 0.1 (thesis: 0.01)" in html
     assert not re.search(r'(src|href)="(?!data:|#)', html), "it is one file"
     figures = {path.stem for path in (report / "figures").glob("*.png")}
     assert figures >= {"learning_curves", "table_4_4", "table_4_5", "per_class", "mistakes", "confusion_matrix_combined"}
@@ -160,9 +161,12 @@ def test_unfinished_failed_and_mixed_runs_are_reported_as_such(sweep, tmp_path, 
     assert table(tmp_path / "report", "runs")["state"].str.startswith(("finished", "not finished", "failed")).all()
 
     (tmp_path / "whole" / "metrics.json").write_text("{")
+    (tmp_path / "failed" / "failed.txt").unlink()
+    (tmp_path / "failed" / "metrics.json").write_text('{"test": {}}')
     page.write([tmp_path], tmp_path / "again")
     printed = capsys.readouterr().out
     assert "/whole: cannot be read" in printed
+    assert "/failed: cannot be read: metrics.json was written by another version" in printed
     assert "No run is finished" in printed
 
 
@@ -291,6 +295,15 @@ def test_groups_are_named_by_what_differs_only(tmp_path):
     write_run(tmp_path / "c", {"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9}, "seed": 3}, 0.6)
     labels = [group.label for group in study(collect([tmp_path])).groups]
     assert labels == ["Adam, lr 0.001", "Adam, lr 0.01", "SGD, lr 0.01"]
+
+
+def test_an_optimizer_with_momentum_is_not_the_thesiss(tmp_path):
+    for name, momentum in (("nesterov", 0.9), ("plain", 0.0)):
+        optimizer = {"_target_": "torch.optim.SGD", "momentum": momentum}
+        write_run(tmp_path / name, {"optimizer": optimizer}, 0.6)
+    ours = made(tmp_path)["table_4_4"]
+    plain = json.loads((tmp_path / "plain" / "metrics.json").read_text())["test"]["combined"]["accuracy"]
+    assert ours.set_index("test set").loc["combined", "ours"] == plain
 
 
 def test_the_same_folder_named_twice_counts_once(tmp_path):
