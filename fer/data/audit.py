@@ -5,7 +5,7 @@ Everything here is pure: `Faces` in, tables out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -83,9 +83,7 @@ def audit(faces: Faces, parts: dict[str, NDArray[np.int64]] | None = None, dista
                 meaning = f"faces of {other} whose {kind} stands in {one} too"
                 checks.append(_check(f"{other} in {one}: {kind}", groups, meaning, int((of_other >= 0).sum())))
     return Audit(
-        pd.DataFrame([check[:-1] for check in checks], columns=["check", "groups", "affected", "meaning"]).astype(
-            {"affected": "Int64"}
-        ),
+        pd.DataFrame([check[:-1] for check in checks], columns=["check", "groups", "affected", "meaning"]),
         pd.concat([_rows(table, check[0], check[-1]) for check in checks], ignore_index=True),
     )
 
@@ -250,10 +248,3 @@ def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
             near = places[np.bitwise_count(ordered[places] ^ ordered[places + step]) <= distance]
             found.append(np.sort(np.stack([order[near], order[near + step]], axis=1), axis=1))
     return np.unique(np.concatenate(found), axis=0)
-
-
-def examples(found: Audit, groups: int = 6, faces: int = 2) -> Iterator[tuple[str, Sequence[int]]]:
-    """Gives for each check that found something the rows of some faces, those of a group beside each other."""
-    for check, rows in found.findings.groupby("check", sort=False):
-        chosen = rows[rows["group"] < groups] if rows.groupby("group").size().max() > 1 else rows.head(groups * faces)
-        yield str(check), chosen.groupby("group").head(faces)["row"].tolist()

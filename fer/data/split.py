@@ -133,17 +133,14 @@ class SubjectSplit:
             )
         fold_of = self._assign(faces, seed)
         validates = (self.fold + 1) % self.folds
-        keep = np.ones(len(faces), bool)
-        if self.test_frames == "peak":
-            keep[:] = False
-            keep[peak_frames(faces)] = True
+        keep = np.isin(np.arange(len(faces)), peak_frames(faces)) | (self.test_frames == "all")
         train = np.flatnonzero((fold_of != self.fold) & (fold_of != validates))
         val, test = (np.flatnonzero((fold_of == fold) & keep) for fold in (validates, self.fold))
         for name, rows in (("train", train), ("validate", val), ("test", test)):
             if not len(rows):
                 raise UserError(
-                    f"no face is left to {name}: {len(faces)} faces of {len(np.unique(linked(faces)))} people cannot be cut into "
-                    f"{self.folds} folds: lower split.folds, or add data"
+                    f"no face is left to {name}: {len(faces)} faces, in {linked(faces).max() + 1} groups of one person or linked "
+                    f"people, cannot be cut into {self.folds} folds: lower split.folds, or add data"
                 )
         other = len(faces) - len(train) - len(val) - len(test)
         return Parts(train, val, test, {"other frames of a sequence, of which the peak validates or tests": other} if other else {})

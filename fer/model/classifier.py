@@ -143,12 +143,13 @@ class Classifier(L.LightningModule):
         Raises:
             UserError: A callback or the schedule watches a test metric.
         """
-        watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        watched |= {type(config.scheduler).__name__: config.monitor for config in self.trainer.lr_scheduler_configs}
-        for name, monitor in watched.items():
-            if str(monitor).startswith("test"):
+        watching: list[tuple[Any, Any]] = [(callback, getattr(callback, "monitor", None)) for callback in self.trainer.callbacks]  # type: ignore[attr-defined]
+        watching += [(config.scheduler, config.monitor) for config in self.trainer.lr_scheduler_configs]
+        for watcher, metric in watching:
+            if str(metric).startswith("test"):
                 raise UserError(
-                    f"{name} watches {monitor}: what is chosen by test faces says nothing about new ones; watch val/accuracy"
+                    f"{type(watcher).__name__} watches {metric}: what is chosen by test faces says nothing about new ones; "
+                    "watch val/accuracy"
                 )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

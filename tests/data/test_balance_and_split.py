@@ -206,7 +206,7 @@ def test_a_fold_that_is_none_is_refused(folds, fold):
 
 def test_too_few_people_for_the_folds_is_said():
     faces = make_faces({"kdef": (2,) * 7})
-    with pytest.raises(UserError, match="14 faces of 2 people cannot be cut into 10 folds"):
+    with pytest.raises(UserError, match="14 faces, in 2 groups of one person or linked people, cannot be cut into 10 folds"):
         SubjectSplit()(faces, seed=0)
 
 

@@ -108,7 +108,7 @@ def test_nothing_can_be_chosen_by_test_faces(data, tmp_path, what):
 
     callbacks = {
         "EarlyStopping": [EarlyStopping("test/combined/accuracy")],
-        "ModelCheckpoint": [ModelCheckpoint(tmp_path, monitor="test/kdef/accuracy")],
+        "ModelCheckpoint": [ModelCheckpoint(tmp_path, monitor="test/kdef/accuracy"), ModelCheckpoint(tmp_path)],
         "test_dataloader": [Peeks()],
     }.get(what, [])
     optimizer = functools.partial(torch.optim.SGD, lr=0.1)
