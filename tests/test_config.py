@@ -83,6 +83,8 @@ def test_fer2013_composes_to_the_official_protocol():
     assert list(composed.dataset) == ["fer2013"]
     assert composed.split["_target_"].endswith("OfficialSplit")
     assert composed.balance["_target_"].endswith("NoBalance")
+    for balance in ("none", "thesis", "sampler", "loss_weights"):
+        assert compose("data=fer2013", f"balance={balance}").balance.before_split is False, "or the test part would shrink"
 
 
 @pytest.mark.parametrize(

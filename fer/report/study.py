@@ -170,18 +170,17 @@ def label(settings: Mapping[str, Any], vary: Sequence[str]) -> str:
 
 
 def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that do not have one value everywhere; of a node whose class differs, only those that differ within a class."""
+    """Keys that do not have one value everywhere, classes first; what only some classes have (Adam's betas) is left out."""
     keys = list(dict.fromkeys(key for one in settings for key in one if key not in _REPEATS))
     order = {"optimizer": 0, "epochs": 1}
-    keys.sort(key=lambda key: order.get(key.partition(".")[0], 2))
+    keys.sort(key=lambda key: (order.get(key.partition(".")[0], 2), "." in key))
     vary = [key for key in keys if len({str(one.get(key)) for one in settings}) > 1]
-    if "dataset" in vary:
-        vary = [key for key in vary if not key.startswith("dataset.")]
-    return [key for key in vary if "." not in key or _within_class(key, settings)]
+    return [key for key in vary if all(key in one for one in settings) or not _comes_with_class(key, settings)]
 
 
-def _within_class(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+def _comes_with_class(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all runs that share the class, or the data sets, that a key belongs to have the same value."""
     values: dict[str, set[str]] = {}
     for one in settings:
-        values.setdefault(str(one.get(key.rpartition(".")[0])), set()).add(str(one.get(key)))
-    return any(len(found) > 1 for found in values.values())
+        values.setdefault(str(one.get(key.partition(".")[0])), set()).add(str(one.get(key)))
+    return "." in key and all(len(found) == 1 for found in values.values())

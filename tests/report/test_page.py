@@ -292,7 +292,7 @@ def test_runs_on_other_test_faces_are_not_compared(tmp_path):
 def test_groups_are_named_by_what_differs_only(tmp_path):
     for name, rate in (("a", 0.001), ("b", 0.01)):
         write_run(tmp_path / name, {"optimizer": {"_target_": "torch.optim.Adam", "lr": rate}, "data": {"root": name}}, 0.6)
-    write_run(tmp_path / "c", {"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9}, "seed": 3}, 0.6)
+    write_run(tmp_path / "c", {"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "dampening": 0.9}, "seed": 3}, 0.6)
     labels = [group.label for group in study(collect([tmp_path])).groups]
     assert labels == ["Adam, lr 0.001", "Adam, lr 0.01", "SGD, lr 0.01"]
 
