@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fer.emotions import EMOTIONS
 from fer.model import checkpoint
-from tests.conftest import REPOSITORY, run_program, write_csv
+from tests.conftest import REPOSITORY, environment, run_program, write_csv
 
 SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", "trainer=cpu"]
 
@@ -203,12 +202,11 @@ def test_every_experiment_runs_and_ends_with_its_report(demo, tmp_path, monkeypa
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_resumes_to_the_same_weights(run, demo, tmp_path, kind):
     folder = tmp_path / "cut"
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     command = [sys.executable, str(REPOSITORY / "train.py"), *words(demo, folder)]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

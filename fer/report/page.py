@@ -56,7 +56,7 @@ def write(places: Sequence[Path], out: Path) -> list[Run]:
         (out / folder).mkdir(parents=True)
     made = list(tables.tables(found))
     for table in made:
-        table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False, float_format="%.6g")
+        table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False, float_format="%.9g")
     pictures = list(_pictures(found, {table.key: table for table in made}, out / "figures"))
     missing, facts = tables.missing(found), _facts(found)
     (out / MARKDOWN).write_text(_markdown(made, pictures, missing, facts))
