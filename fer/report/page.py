@@ -7,19 +7,18 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from fer import thesis
 from fer.emotions import EMOTIONS
-from fer.report import figures, tables
+from fer.report import comparison, figures, replication
 from fer.report.console import console
 from fer.report.run import save
 from fer.report.study import Run, Study, collect, study
+from fer.report.table import Table, shown
 from fer.results import COMBINED
 
 PAGE, MARKDOWN = "index.html", "report.md"
@@ -54,11 +53,11 @@ def write(places: Sequence[Path], out: Path) -> list[Run]:
     for folder in ("tables", "figures"):
         shutil.rmtree(out / folder, ignore_errors=True)
         (out / folder).mkdir(parents=True)
-    made = list(tables.tables(found))
+    made = [comparison.runs(found), *replication.tables(found), *comparison.tables(found)]
     for table in made:
         table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False, float_format="%.9g")
     pictures = list(_pictures(found, {table.key: table for table in made}, out / "figures"))
-    missing, facts = tables.missing(found), _facts(found)
+    missing, facts = replication.missing(found), _facts(found)
     (out / MARKDOWN).write_text(_markdown(made, pictures, missing, facts))
     (out / PAGE).write_text(_html(made, pictures, missing, facts, out))
     for sentence in missing:
@@ -73,7 +72,7 @@ def _facts(found: Study) -> list[str]:
     facts = [f"{len(runs)} finished runs in {len(found.groups)} settings, {len(found.unfinished)} others."]
     if any(run.metrics["data"]["drawn"] for run in runs):
         facts.append("These are drawn faces: their numbers show that everything works and say nothing about real people.")
-    departures = tables.departures(tables.reference(found).runs[0]) if runs else []
+    departures = replication.departures(replication.reference(found).runs[0]) if runs else []
     if departures:
         facts.append(f"These runs stand beside the thesis's but differ from its recipe, the first in {'; '.join(departures)}.")
     digests = {run.metrics["data"]["digest"] for run in runs}
@@ -90,7 +89,7 @@ def _facts(found: Study) -> list[str]:
     return facts
 
 
-def _pictures(found: Study, made: dict[str, tables.Table], folder: Path) -> Iterator[Picture]:
+def _pictures(found: Study, made: dict[str, Table], folder: Path) -> Iterator[Picture]:
     histories = {group.label: [run.history for run in group.runs] for group in found.groups}
     histories |= {f"{run.name} (not finished)": [run.history] for run in found.unfinished if len(run.history)}
     if histories:
@@ -103,17 +102,17 @@ def _pictures(found: Study, made: dict[str, tables.Table], folder: Path) -> Iter
         if key in made:
             save(_accuracy_bars(made[key].frame), folder / f"{key}.png")
             yield Picture(key, f"{made[key].title}: test accuracy with its 95 % interval; black lines are the thesis's.")
-    base = tables.reference(found).runs[0]
+    base = replication.reference(found).runs[0]
     for name in [name for name in thesis.SETS if name in base.tests]:
         both = {f"thesis: {name}": thesis.CONFUSION[name], f"ours: {name}": base.tests[name]["confusion_matrix"]}
         save(figures.confusion_matrices(both), folder / f"confusion_matrix_{name}.png")
         caption = f"Confusion matrix of {name}, counts and shares of the true class: the thesis and {base.name}."
         yield Picture(f"confusion_matrix_{name}", caption, True)
-    shown = found.groups[:_BARS]
+    some = found.groups[:_BARS]
     f1 = {"thesis": thesis.REPORT[COMBINED]["f1"].to_numpy()}
-    f1 |= {group.label: group.runs[0].tests[COMBINED]["f1"] for group in shown}
+    f1 |= {group.label: group.runs[0].tests[COMBINED]["f1"] for group in some}
     save(figures.bars(pd.DataFrame(f1, index=list(EMOTIONS)), "F1, all test faces"), folder / "per_class.png")
-    which = "each setting" if len(shown) == len(found.groups) else f"the first {_BARS} of {len(found.groups)} settings"
+    which = "each setting" if len(some) == len(found.groups) else f"the first {_BARS} of {len(found.groups)} settings"
     yield Picture("per_class", f"F1 of each emotion on all test faces, first seed of {which}.", True)
     if "cross_dataset" in made:
         frame = made["cross_dataset"].frame.set_index("trained on")
@@ -135,47 +134,22 @@ def _accuracy_bars(frame: pd.DataFrame) -> Figure:
     return figures.bars(across("ours"), "test accuracy", (across("low"), across("high")), across("thesis"))
 
 
-def _cell(value: Any, signed: bool) -> str:
-    """A number as the page shows it: counts whole, shares with three digits, tiny p-values as such, nothing for NaN."""
-    if isinstance(value, str):
-        return value
-    if value is None or pd.isna(value):
-        return ""
-    sign = "+" if signed else ""
-    if isinstance(value, int | np.integer):
-        return f"{value:{sign},}"
-    return f"{value:{sign}.3f}" if abs(value) >= 0.001 or value == 0 or signed else f"{value:.0e}"
-
-
-def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The cells of a table as text."""
-    columns = {}
-    for name in frame:
-        column = frame[name]
-        if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all() and column.max() > 1:
-            column = column.astype("Int64")  # counts, some of them missing
-        columns[name] = [_cell(value, signed=str(name).endswith("difference")) for value in column.astype(object)]
-    return pd.DataFrame(columns)
-
-
-def _markdown(made: Sequence[tables.Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str]) -> str:
+def _markdown(made: Sequence[Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str]) -> str:
     parts = ["# Study", "\n".join(f"- {fact}" for fact in facts)]
     if missing:
         parts += ["## What is missing", "\n".join(f"- {sentence}" for sentence in missing)]
     for picture in pictures:
         parts.append(f"![{picture.caption}](figures/{picture.key}.png)")
     for table in made:
-        text = _shown(table.frame).to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
+        text = shown(table.frame).to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
         parts += [f"## {table.title}", text, f"{table.note} [CSV](tables/{table.key}.csv)"]
     return "\n\n".join(parts) + "\n"
 
 
-def _html(
-    made: Sequence[tables.Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str], out: Path
-) -> str:
+def _html(made: Sequence[Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str], out: Path) -> str:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fer.report", "."), autoescape=True, trim_blocks=True)
     images = {picture.key: base64.b64encode((out / "figures" / f"{picture.key}.png").read_bytes()).decode() for picture in pictures}
-    shown = [(table, _shown(table.frame)) for table in made]
+    cells = [(table, shown(table.frame)) for table in made]
     return environment.get_template("page.html").render(
-        tables=shown, pictures=pictures, images=images, missing=missing, facts=facts
+        tables=cells, pictures=pictures, images=images, missing=missing, facts=facts
     )

@@ -25,7 +25,7 @@ from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.metrics import evaluate
 from fer.report import __main__ as command
-from fer.report import page, run, tables
+from fer.report import comparison, page, replication, run
 from fer.report.study import collect, study
 from tests.conftest import REPOSITORY, run_program
 
@@ -240,7 +240,8 @@ def write_run(folder: Path, config: dict, skill: float, seen: list[str] | None =
 
 
 def made(folder: Path) -> dict[str, pd.DataFrame]:
-    return {table.key: table.frame for table in tables.tables(study(collect([folder])))}
+    found = study(collect([folder]))
+    return {table.key: table.frame for table in [*replication.tables(found), *comparison.tables(found)]}
 
 
 def test_folds_are_pooled_and_averaged(tmp_path):

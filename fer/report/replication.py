@@ -1,11 +1,9 @@
-"""The tables of a study: the thesis's, each with its value, ours, the difference and an interval, and those it lacks."""
+"""The thesis's tables 3.4 to 4.13: its value, ours, the difference, and an interval for ours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,46 +11,12 @@ import pandas as pd
 
 from fer import thesis
 from fer.emotions import EMOTIONS
-from fer.report.statistics import holm, mcnemar, wilson
-from fer.report.study import Group, Run, Study, label
-from fer.results import COMBINED, PER_CLASS
+from fer.report.statistics import wilson
+from fer.report.study import Group, Run, Study
+from fer.report.table import Table
+from fer.results import PER_CLASS
 
-PARTS: tuple[str, ...] = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page.
-
-    Args:
-        key: Name of its CSV.
-        title: Its heading.
-        frame: Rows and columns; numbers as they are, missing ones NaN.
-        note: Where its numbers come from and what to keep in mind.
-    """
-
-    key: str
-    title: str
-    frame: pd.DataFrame
-    note: str
-
-
-def tables(study: Study) -> Iterator[Table]:
-    """Makes every table that the runs have numbers for, in the order of the page."""
-    yield runs(study)
-    if not study.groups:
-        return
-    base = reference(study)
-    yield from counts(base.runs[0])
-    yield progress(base)
-    yield from (table for table in (optimizers(study), epochs(study)) if table)
-    for name in [name for name in thesis.SETS if name in base.runs[0].tests]:
-        yield confusion(base.runs[0], name)
-        yield classification(base, name)
-    for made in (seen(study), folds(study), cross(study), pairs(study)):
-        if made is not None:
-            yield made
-
+_PARTS = ("train", "val", "test")
 
 _RECIPE: dict[str, Any] = {
     "dataset": "ckplus, fer2013, kdef",
@@ -71,15 +35,17 @@ _RECIPE: dict[str, Any] = {
 """The thesis's settings, as a run's `settings` has them."""
 
 
-def departures(run: Run) -> list[str]:
-    """Says in which settings a run differs from the thesis's recipe, so that their numbers are not compared blindly."""
-    has = run.settings
-    found = [
-        f"{key} {has.get(key, 'none')} (thesis: {'none' if theirs is None else theirs})"
-        for key, theirs in _RECIPE.items()
-        if has.get(key) != theirs
-    ]
-    return found + ([] if has.get("epochs") in thesis.EPOCHS else [f"epochs {has.get('epochs')} (thesis: 200 and 500)"])
+def tables(study: Study) -> Iterator[Table]:
+    """Makes those of the thesis's tables that the runs have numbers for."""
+    if not study.groups:
+        return
+    base = reference(study)
+    yield from counts(base.runs[0])
+    yield progress(base)
+    yield from (table for table in (optimizers(study), epochs(study)) if table)
+    for name in [name for name in thesis.SETS if name in base.runs[0].tests]:
+        yield confusion(base.runs[0], name)
+        yield classification(base, name)
 
 
 def missing(study: Study) -> list[str]:
@@ -101,20 +67,15 @@ def missing(study: Study) -> list[str]:
     return sentences
 
 
-def runs(study: Study) -> Table:
-    """Every run, finished or not, with its test accuracies."""
-    sets = _sets(study)
-    rows = []
-    for group in study.groups:
-        for run in group.runs:
-            row = {"run": run.name, "what": group.label, "seed": run.settings.get("seed"), "state": "finished"}
-            row |= {"epochs": run.metrics["epochs"], "validation": run.metrics["trained"].get("val/accuracy", math.nan)}
-            row |= {name: run.tests[name]["accuracy"] if name in run.tests else math.nan for name in sets}
-            low, high = _interval(run.tests[COMBINED])
-            rows.append(row | {"combined, low": low, "combined, high": high, "seconds": round(run.environment.get("seconds", 0))})
-    rows += [{"run": run.name, "what": _settings(run, study), "state": run.problem} for run in study.unfinished]
-    note = "Accuracy of each test set; 95 % Wilson interval of the last. From each run's metrics.json and environment.json."
-    return Table("runs", "All runs", pd.DataFrame(rows), note)
+def departures(run: Run) -> list[str]:
+    """Says in which settings a run differs from the thesis's recipe, so that their numbers are not compared blindly."""
+    has = run.settings
+    found = [
+        f"{key} {has.get(key, 'none')} (thesis: {'none' if theirs is None else theirs})"
+        for key, theirs in _RECIPE.items()
+        if has.get(key) != theirs
+    ]
+    return found + ([] if has.get("epochs") in thesis.EPOCHS else [f"epochs {has.get('epochs')} (thesis: 200 and 500)"])
 
 
 def reference(study: Study) -> Group:
@@ -134,7 +95,7 @@ def counts(run: Run) -> Iterator[Table]:
         if stage in found:
             ours = pd.DataFrame.from_dict(found[stage], orient="index", columns=list(EMOTIONS))
             yield Table(f"table_{key}", title, _side_by_side(ours, theirs), note)
-    ours = pd.DataFrame({part: {name: sum(row) for name, row in found[part].items()} for part in PARTS}).T.fillna(0)
+    ours = pd.DataFrame({part: {name: sum(row) for name, row in found[part].items()} for part in _PARTS}).T.fillna(0)
     yield Table("table_3_6", "Table 3.6: faces of each part", _side_by_side(ours.astype(int), thesis.PARTS), note)
 
 
@@ -253,105 +214,6 @@ def classification(group: Group, name: str) -> Table:
     return Table(f"classification_report_{name}", f"Tables 4.6 to 4.13: classification report, {name}", frame, note)
 
 
-def seen(study: Study) -> Table | None:
-    """What a split flatters: accuracy on all test faces, and on those nothing of which stands in training or validation."""
-    rows = []
-    for group in study.groups:
-        for name in group.runs[0].tests:
-            members = [run for run in group.runs if name in run.tests]
-            found = [run.metrics["seen"].get(name, {}) for run in members]
-            clean = [run.metrics["clean"][name] for run in members if name in run.metrics["clean"]]
-            every = [run.tests[name] for run in members]
-            row: dict[str, Any] = {"what": group.label, "test set": name, "faces": sum(every[0]["support"])}
-            row |= {f"{kind} seen": np.mean([one.get(kind, 0) for one in found]) for kind in ("image", "sequence", "person")}
-            row["accuracy, all"] = np.mean([one["accuracy"] for one in every])
-            if clean:
-                share, faces = np.mean([one["accuracy"] for one in clean]), np.mean([sum(one["support"]) for one in clean])
-                low, high = wilson(float(share), round(float(faces)))
-                row |= {"clean faces": faces, "accuracy, clean": share, "low": low, "high": high}
-                row["difference"] = row["accuracy, all"] - share
-            rows.append(row)
-    frame = pd.DataFrame(rows)
-    marks = frame.filter(like=" seen")
-    if not marks.to_numpy().any():
-        return None
-    if (marks % 1 == 0).all(axis=None):  # the runs agree
-        frame[marks.columns] = marks.astype(int)
-    note = "Test faces whose identical image, image sequence or person stands in training or validation too (means over the runs)."
-    return Table("seen", "Test faces that training has seen", frame, note)
-
-
-def folds(study: Study) -> Table | None:
-    """Cross-validation: mean and deviation over folds, and the interval of all faces together."""
-    rows = []
-    for group in study.groups:
-        if len({run.settings.get("split.fold") for run in group.runs}) < 2:
-            continue
-        for name in group.runs[0].tests:
-            members = [run.tests[name] for run in group.runs if name in run.tests]
-            right = sum(np.trace(one["confusion_matrix"]) for one in members)
-            total = sum(sum(one["support"]) for one in members)
-            values = [one["accuracy"] for one in members]
-            low, high = wilson(right / total, total)
-            row = {
-                "what": group.label,
-                "test set": name,
-                "folds": len(members),
-                "mean": np.mean(values),
-                "sd": np.std(values, ddof=1),
-            }
-            rows.append(row | {"all faces": right / total, "low": low, "high": high, "faces": total})
-    return (
-        Table("folds", "Cross-validation", pd.DataFrame(rows), "A fold tests people that its training has not seen.")
-        if rows
-        else None
-    )
-
-
-def cross(study: Study) -> Table | None:
-    """Trained on one data set (rows), tested on every one (columns): mean accuracy."""
-    rows: dict[str, dict[str, Any]] = {}
-    for group in study.groups:
-        trained_on = group.settings.get("data.train_on")
-        if trained_on is not None:
-            name = str(trained_on).strip("[]").replace("'", "")
-            rows[name] = {test: np.mean([run.tests[test]["accuracy"] for run in group.runs]) for test in group.runs[0].tests}
-    if len(rows) < 2:
-        return None
-    frame = pd.DataFrame(rows).T
-    columns = [*[name for name in frame.index if name in frame], *[name for name in frame if name not in frame.index]]
-    note = "Test accuracy; the diagonal is the data set's own test part."
-    return Table("cross_dataset", "Across data sets", frame[columns].rename_axis("trained on").reset_index(), note)
-
-
-def pairs(study: Study) -> Table | None:
-    """McNemar's test of every two runs on the same test faces that differ in one setting."""
-    rows = []
-    for one, other in combinations(study.groups, 2):
-        differing = [key for key in study.vary if one.settings[key] != other.settings[key]]
-        if len(differing) != 1:
-            continue
-        for first in one.runs:
-            for second in (run for run in other.runs if run.settings.get("seed") == first.settings.get("seed")):
-                a, b = first.predictions, second.predictions
-                if a is None or b is None or list(a["digest"]) != list(b["digest"]):
-                    continue
-                right = [(frame["emotion"] == frame["predicted"]).to_numpy() for frame in (a, b)]
-                only_first, only_second, p = mcnemar(*right)
-                row = {"first": one.label, "second": other.label, "seed": first.settings.get("seed"), "faces": len(a)}
-                row |= {"first, accuracy": right[0].mean(), "second, accuracy": right[1].mean()}
-                rows.append(row | {"only first right": only_first, "only second right": only_second, "p": p})
-    if not rows:
-        return None
-    frame = pd.DataFrame(rows)
-    frame["p, Holm"] = holm(frame["p"].tolist())
-    note = (
-        "McNemar's exact test, two-sided, on all test faces (predictions.csv of both runs): runs of one seed that differ in "
-        "one setting. The last column allows for the number of tests (Holm); below 0.05 the difference is hardly chance."
-    )
-    return Table("mcnemar", "Is the difference chance?", frame, note)
-
-
 def _optimizers(study: Study) -> dict[str, Group]:
     """The thesis's optimizers among the groups, otherwise alike; of several such sets the fullest, then the shortest."""
     return _alike(study, "optimizer", [str(name) for name in thesis.OPTIMIZERS])
@@ -378,21 +240,8 @@ def _thesis_first(group: Group) -> tuple[bool, int]:
     return settings.get("optimizer") != "Adam", settings.get("epochs", 0)
 
 
-def _sets(study: Study) -> list[str]:
-    names = dict.fromkeys(name for run in study.runs for name in run.tests if name != COMBINED)
-    return [*names, COMBINED]
-
-
-def _interval(metrics: dict[str, Any]) -> tuple[float, float]:
-    return wilson(metrics["accuracy"], sum(metrics["support"]))
-
-
 def _of(group: Group) -> str:
     return f"mean of {len(group.runs)} runs" if len(group.runs) > 1 else f"run {group.runs[0].name}"
-
-
-def _settings(run: Run, study: Study) -> str:
-    return label(run.settings, study.vary)
 
 
 def _span(values: set[int]) -> str:
