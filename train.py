@@ -18,11 +18,11 @@ def main(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate
 
+    from fer.console import console
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
     from fer.report import finish
     from fer.report.callbacks import BEST, LAST, callbacks
-    from fer.report.console import console
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)

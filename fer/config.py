@@ -315,6 +315,8 @@ def fail(error: Exception) -> typing.NoReturn:
 def _sentence(error: Exception) -> str:
     """Says in one sentence what Hydra says in many lines."""
     text = str(error)
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):
+        return str(error.__cause__)  # names its key itself
     if isinstance(error, InstantiationException) and error.__cause__:
         return f"{text.splitlines()[-1].removeprefix('full_key: ')}: {str(error.__cause__).splitlines()[0]}"
     merging = re.fullmatch(r"Error merging override (.*)", text)

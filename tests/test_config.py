@@ -97,6 +97,7 @@ def test_fer2013_composes_to_the_official_protocol():
         ("dataset.kdef.angles=[X]", r"dataset\.kdef\.angles\[0\]=X: it should be 'S'"),
         ("+optimizer.momentun=0.9", "unknown key 'optimizer.momentun': "),
         ("+split.folds=3", "unknown key 'split.folds'"),
+        ("data.train_on=kdef", "data.train_on=kdef: it should be a valid list"),
         ("contempt=keep", "contempt=keep: expected as_neutral or drop"),
         ("test=best_on_test", "test=best_on_test: expected last or best"),
         ("model._target_=fer.model.networks.Nope", "there is no such class or function"),

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from fer import thesis
 from fer.config import composed, friendly
+from fer.console import per_emotion, plain_table
 from fer.data import audit
 from fer.data.balance import ThesisBalance
 from fer.data.datamodule import FacesDataModule
@@ -31,20 +31,24 @@ def main() -> None:
     _audit(sys.argv[2:]) if auditing else _tables(sys.argv[1:])
 
 
-def _configured(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, FacesDataModule]:
+def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    parser.add_argument("overrides", nargs="*", help="as for train.py, such as data=thesis dataset.kdef.root=/data/kdef")
+    return parser.parse_intermixed_args(words)
+
+
+def _data(overrides: list[str]) -> FacesDataModule:
     from hydra.utils import instantiate
 
-    parser.add_argument("overrides", nargs="*", help="as for train.py, such as data=thesis dataset.kdef.root=/data/kdef")
-    arguments = parser.parse_intermixed_args(words)
-    data: FacesDataModule = instantiate(composed(arguments.overrides).data, _convert_="all")
+    data: FacesDataModule = instantiate(composed(overrides).data, _convert_="all")
     data.prepare_data()
-    return arguments, data
+    return data
 
 
 def _tables(words: list[str]) -> None:
     """Prints the faces found, balanced and split, beside the thesis's tables 3.4 to 3.6."""
     epilog = "python -m fer.data audit ... looks for copies, conflicting labels and faces on two sides of the split"
-    _, data = _configured(argparse.ArgumentParser(prog="python -m fer.data", description=__doc__, epilog=epilog), words)
+    parser = argparse.ArgumentParser(prog="python -m fer.data", description=__doc__, epilog=epilog)
+    data = _data(_parsed(parser, words).overrides)
     data.setup()
     _print(Console(highlight=False), data)
 
@@ -56,10 +60,10 @@ def _audit(words: list[str]) -> None:
         "--distance", type=int, default=audit.DISTANCE, help="bits of 64 that may differ between near-identical ones"
     )
     parser.add_argument("--out", type=Path, help="folder for audit.csv, summary.csv and contact_sheet.png")
-    arguments, data = _configured(parser, words)
+    arguments = _parsed(parser, words)
     if not 0 <= arguments.distance < 64:
         raise UserError(f"--distance {arguments.distance}: expected 0..63; {audit.DISTANCE} finds near copies and little else")
-    console, parts = Console(highlight=False), None
+    console, data, parts = Console(highlight=False), _data(arguments.overrides), None
     try:
         data.setup()
         parts = data.parts.rows
@@ -69,7 +73,7 @@ def _audit(words: list[str]) -> None:
         console.print(f"The split is not looked at: {error}", soft_wrap=True)
     found = audit.audit(data.faces, parts, arguments.distance)
 
-    table = _table(f"{len(data.faces):,} faces of {', '.join(data.faces.sources)}", ["groups", "affected"])
+    table = plain_table(f"{len(data.faces):,} faces of {', '.join(data.faces.sources)}", ["groups", "affected"])
     table.add_column("meaning", justify="left")
     for row in found.summary.to_dict("records"):
         table.add_row(row["check"], f"{row['groups']:,}", f"{row['affected']:,}", row["meaning"])
@@ -110,7 +114,7 @@ def _print(console: Console, data: FacesDataModule) -> None:
 
 def beside(counts: pd.DataFrame, expected: pd.DataFrame, scale: float, title: str) -> Table:
     """Makes a table of faces per data set (rows) and emotion (columns), the thesis's count in brackets where it differs."""
-    table = _table(title, [*EMOTIONS, "all"])
+    table = plain_table(title, [*EMOTIONS, "all"])
     wanted = expected.reindex(counts.index).fillna(counts)  # a data set the thesis did not use is beside itself
     for name, found, thesis_found in (
         *((str(name), counts.loc[name], wanted.loc[name]) for name in counts.index),
@@ -124,23 +128,14 @@ def beside(counts: pd.DataFrame, expected: pd.DataFrame, scale: float, title: st
 def parts(data: FacesDataModule, expected: pd.DataFrame, scale: float, title: str) -> Table:
     """Makes a table of faces per part (rows) and data set (columns), the thesis's count in brackets where it differs."""
     sources = list(data.counts["found"].index)
-    table = _table(title, [*sources, "all", "per emotion"])
+    table = plain_table(title, [*sources, "all", "per emotion"])
     for part in expected.index:
         frame = data.counts[part]
         sizes = {source: int(frame.loc[source].sum()) if source in frame.index else 0 for source in sources}
         wanted = {source: int(expected[source].loc[part]) for source in expected}
         cells = [_cell(size, wanted.get(source, size), scale if wanted else 1) for source, size in sizes.items()]
-        each = frame.sum()
-        span = f"{each.min():,}" if each.min() == each.max() else f"{each.min():,} to {each.max():,}"
-        table.add_row(part, *cells, _cell(sum(sizes.values()), sum((sizes | wanted).values()), scale if wanted else 1), span)
-    return table
-
-
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
+        every = _cell(sum(sizes.values()), sum((sizes | wanted).values()), scale if wanted else 1)
+        table.add_row(part, *cells, every, per_emotion(frame))
     return table
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-from fer.data.faces import Faces
+from fer.data.faces import IDENTITIES, Faces, identity
 from fer.data.fer2013 import USAGES
 from fer.data.images import fit
 from fer.emotions import EMOTIONS
@@ -23,13 +23,9 @@ DISTANCE = 4
 """Bits of 64 in which the perceptual hashes of near-identical pictures may differ. Of FER2013's pairs looked at, those up
 to 4 show one photograph, a few at 6 and about half at 8 do not."""
 
-SEEN: tuple[str, ...] = ("image", "sequence", "person")
-"""Ways in which a test face can stand in training too, the gravest first."""
-
 SEEN_BY: tuple[str, ...] = ("source", "subject", "sequence", "digest")
 """Columns of `Faces.table` that tell whether a face was seen."""
 
-_KEYS = {"image": ["digest"], "sequence": ["source", "sequence"], "person": ["source", "subject"]}
 _DARK, _FLAT = 20, 10
 _BLOCK = 4096
 
@@ -61,7 +57,8 @@ def audit(faces: Faces, parts: dict[str, NDArray[np.int64]] | None = None, dista
     table = faces.table.assign(part="")
     for part, rows in (parts or {}).items():
         table.iloc[rows, table.columns.get_loc("part")] = part  # type: ignore[index]
-    digest = pd.factorize(table["digest"])[0]
+    keys = {kind: identity(table, kind) for kind in IDENTITIES}
+    digest = keys["image"]
     constant, empty = _empty(faces.images)
     identical, near = _groups(digest), _near_groups(faces.images, digest, constant | empty, distance)
     copies = int((identical >= 0).sum()) - len(np.unique(identical[identical >= 0]))
@@ -74,14 +71,13 @@ def audit(faces: Faces, parts: dict[str, NDArray[np.int64]] | None = None, dista
         _check("nearly empty", _each(empty), f"95 % of pixels below {_DARK} of 255, or 90 % of them within {_FLAT}"),
     ]
     sides = [("usage", pair, ["image"]) for pair in combinations(USAGES, 2) if set(pair) <= set(table["usage"])]
-    sides += [("part", pair, list(SEEN)) for pair in combinations(parts or {}, 2)]
+    sides += [("part", pair, [kind for kind in keys if (keys[kind] >= 0).any()]) for pair in combinations(parts or {}, 2)]
     for column, (one, other), kinds in sides:
         for kind in kinds:
-            if (_key(table, kind) >= 0).any():
-                groups = _shared(table, column, one, other, kind)
-                of_other = np.where(table[column] == other, groups, -1)
-                meaning = f"faces of {other} whose {kind} stands in {one} too"
-                checks.append(_check(f"{other} in {one}: {kind}", groups, meaning, int((of_other >= 0).sum())))
+            groups = _shared(keys[kind], table[column], one, other)
+            of_other = np.where(table[column] == other, groups, -1)
+            meaning = f"faces of {other} whose {kind} stands in {one} too"
+            checks.append(_check(f"{other} in {one}: {kind}", groups, meaning, int((of_other >= 0).sum())))
     return Audit(
         pd.DataFrame([check[:-1] for check in checks], columns=["check", "groups", "affected", "meaning"]),
         pd.concat([_rows(table, check[0], check[-1]) for check in checks], ignore_index=True),
@@ -109,18 +105,11 @@ def seen(training: pd.DataFrame, tested: pd.DataFrame) -> NDArray[np.str_]:
     """
     both = pd.concat([training[list(SEEN_BY)], tested[list(SEEN_BY)]], ignore_index=True)
     result = np.full(len(tested), "", dtype="<U8")
-    for kind in reversed(SEEN):
-        keys = _key(both, kind)
+    for kind in reversed(IDENTITIES):
+        keys = identity(both, kind)
         known, asked = keys[: len(training)], keys[len(training) :]
         result[(asked >= 0) & np.isin(asked, known)] = kind
     return result
-
-
-def _key(table: pd.DataFrame, kind: str) -> NDArray[np.int64]:
-    """Number of each row's image, sequence or person, int64 (N,); -1 where it is not known."""
-    columns = _KEYS[kind]
-    numbers = table.groupby(columns, sort=False).ngroup().to_numpy()
-    return np.where(table[columns[-1]] == "", -1, numbers)
 
 
 def _groups(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -140,10 +129,9 @@ def _conflicting(groups: NDArray[np.int64], emotion: NDArray[np.int64]) -> NDArr
     return np.where(np.isin(groups, kinds.index[kinds > 1].to_numpy()), groups, -1)
 
 
-def _shared(table: pd.DataFrame, column: str, one: str, other: str, kind: str) -> NDArray[np.int64]:
-    """Groups the faces of `other` whose image, sequence or person stands in `one` too, with those they share it with."""
-    keys = _key(table, kind)
-    here, there = (table[column] == one).to_numpy(), (table[column] == other).to_numpy()
+def _shared(keys: NDArray[np.int64], side: pd.Series, one: str, other: str) -> NDArray[np.int64]:
+    """Groups the faces of side `other` whose key stands on side `one` too, with those they share it with."""
+    here, there = (side == one).to_numpy(), (side == other).to_numpy()
     both = np.intersect1d(keys[here], keys[there])
     return np.where((here | there) & np.isin(keys, both[both >= 0]), keys, -1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ class FacesDataModule(L.LightningDataModule):
         balance: Balance,
         split: Split,
         augment: Augmentation | None = None,
-        train_on: Sequence[str] | None = None,
+        train_on: list[str] | None = None,
         root: str = "data",
         scale: float | None = None,
         image_size: int = 48,

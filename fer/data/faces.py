@@ -20,6 +20,13 @@ official Usage ("" if none); file (below the set's root; `name.csv:line` for a r
 LEFT_OUT: tuple[str, ...] = ("source", "file", "reason")
 """Columns of `Faces.left_out`."""
 
+IDENTITIES: dict[str, tuple[str, ...]] = {
+    "image": ("digest",),
+    "sequence": ("source", "sequence"),
+    "person": ("source", "subject"),
+}
+"""What two faces can have in common -> the columns of `Faces.table` that tell, the gravest first."""
+
 OnError = Literal["stop", "skip"]
 """What a reader does with a damaged file: stop with an error, or leave it out and record it."""
 
@@ -130,3 +137,18 @@ class Faces:
 def digests(images: NDArray[np.uint8]) -> list[str]:
     """Computes a digest of each picture's pixels (BLAKE2b, 16 bytes): equal for identical pictures only."""
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in images]
+
+
+def identity(table: pd.DataFrame, kind: str) -> NDArray[np.int64]:
+    """Numbers the images, sequences or persons in a table.
+
+    Args:
+        table: Rows of `Faces.table`, N of them.
+        kind: A key of `IDENTITIES`.
+
+    Returns:
+        Number of each row's image, sequence or person, int64 (N,); -1 where it is not known.
+    """
+    columns = list(IDENTITIES[kind])
+    numbers = table.groupby(columns, sort=False).ngroup().to_numpy()
+    return np.where(table[columns[-1]] == "", -1, numbers)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fer.data import ferplus
 from fer.data.faces import Faces, OnError
 from fer.data.images import cores, find_images, fit, progress, read_images, walk
-from fer.data.reader import checked_root, not_found
+from fer.data.reader import checked_root, csv_columns, not_found
 from fer.emotions import EMOTIONS, FER2013_CODES, emotion_of_folder
 from fer.errors import UserError
 
@@ -58,12 +58,12 @@ class FER2013:
         """See `fer.data.reader.Reader.read`."""
         root = checked_root(self.root, "FER2013", _KEY)
         tables = sorted(path for path in walk(root) if path.suffix.lower() == ".csv")
-        headers = {path: columns for path in tables if "pixels" in (columns := _columns(path))}
+        headers = {path: columns for path in tables if "pixels" in (columns := csv_columns(path))}
         labelled = sorted((path for path in headers if "emotion" in headers[path]), key=lambda p: "usage" not in headers[p])
         if labelled:
             faces = _read_csv(labelled[0], headers[labelled[0]], image_size, channels, on_error)
             if self.labels != "fer2013":
-                faces = ferplus.relabel(faces, root, self.labels)
+                faces = ferplus.relabel(faces, root, tables, self.labels)
             others = [path for path in headers if path != labelled[0]]
             return _noting(faces, [(path.name, _why_not(path, headers[path], labelled[0])) for path in others])
         faces_below = [path for path in find_images(root) if emotion_of_folder(path.parent.name) in EMOTIONS]
@@ -76,15 +76,9 @@ class FER2013:
             found = [(path, usage) for path, usage in zip(faces_below, usages, strict=True) if usage]
             return _read_folders(root, found, image_size, channels, on_error)
         if tables:
-            names = ", ".join(_columns(tables[0])) or "none"
+            names = ", ".join(csv_columns(tables[0])) or "none"
             raise UserError(f"{tables[0]}: the header names the columns {names}, but FER2013 needs 'emotion' and 'pixels'")
         raise not_found(root, "FER2013", _KEY, _EXPECTED)
-
-
-def _columns(path: Path) -> list[str]:
-    with open(path, "rb") as file:
-        header = file.readline(4096).decode("utf-8-sig", "replace")
-    return [name.strip().strip('"').lower() for name in header.rstrip("\r\n").split(",")]
 
 
 def _why_not(path: Path, columns: list[str], used: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fer.data.faces import Faces
-from fer.data.images import walk
+from fer.data.reader import csv_columns
 from fer.emotions import CONTEMPT, EMOTIONS, emotion_of_folder
 from fer.errors import UserError
 
@@ -18,7 +19,7 @@ _OTHERS = (CONTEMPT, "unknown", "NF")
 _DO = "put Microsoft's fer2013new.csv beside fer2013.csv, or use dataset.fer2013.labels=fer2013"
 
 
-def relabel(faces: Faces, root: Path, labels: Literal["majority", "votes"]) -> Faces:
+def relabel(faces: Faces, root: Path, tables: Sequence[Path], labels: Literal["majority", "votes"]) -> Faces:
     """Gives FER2013 the labels of FER+.
 
     Rows that more than half of the people call no face (NF) are left out. With "majority" so are rows where no one of
@@ -28,13 +29,14 @@ def relabel(faces: Faces, root: Path, labels: Literal["majority", "votes"]) -> F
 
     Args:
         faces: FER2013 as read from its CSV: `file` ends with the line of each row.
-        root: Folder that holds fer2013new.csv, at any depth.
+        root: Folder of the data set, for errors.
+        tables: Its CSVs, among them fer2013new.csv.
         labels: What to make of the votes.
 
     Raises:
         UserError: There is no FER+ file, or it does not belong to this CSV.
     """
-    path, votes = _read(root)
+    path, votes = _read(root, tables)
     rows = faces.table["file"].str.rpartition(":")[2].astype(int).to_numpy() - 2  # the header is line 1
     if rows.max(initial=-1) >= len(votes) or (votes["Usage"].to_numpy()[rows] != faces.table["usage"].to_numpy()).any():
         raise UserError(f"{path}: its rows do not belong to those of fer2013.csv (other Usage or number): {_DO}")
@@ -63,10 +65,10 @@ def relabel(faces: Faces, root: Path, labels: Literal["majority", "votes"]) -> F
     return replace(relabelled.select(kept), left_out=pd.concat([faces.left_out, record], ignore_index=True))
 
 
-def _read(root: Path) -> tuple[Path, pd.DataFrame]:
+def _read(root: Path, tables: Sequence[Path]) -> tuple[Path, pd.DataFrame]:
     """Reads the file of votes, its columns named as our emotions."""
-    for path in sorted(walk(root)):
-        if path.suffix.lower() == ".csv" and {"usage", "nf", "unknown"} <= _header(path):
+    for path in tables:
+        if {"usage", "nf", "unknown"} <= set(csv_columns(path)):
             votes = pd.read_csv(path)
             votes.columns = [_column(str(name)) for name in votes.columns]
             missing = {*EMOTIONS, *_OTHERS, "Usage"} - set(votes.columns)
@@ -76,11 +78,6 @@ def _read(root: Path) -> tuple[Path, pd.DataFrame]:
                 raise UserError(f"{path} {what}: {_DO}")
             return path, votes
     raise UserError(f"no FER+ votes in {root} (a CSV with the columns Usage, neutral, ..., unknown, NF): {_DO}")
-
-
-def _header(path: Path) -> set[str]:
-    with open(path, "rb") as file:
-        return {name.strip().lower() for name in file.readline(4096).decode("utf-8-sig", "replace").split(",")}
 
 
 def _column(name: str) -> str:

@@ -63,3 +63,10 @@ def not_found(root: Path, title: str, key: str, expected: str) -> UserError:
     looks = [other for other, mark in _MARKS.items() if other != title and any(mark.fullmatch(name) for name in names)]
     instead = f"it seems to hold {looks[0]}" if looks else f"it holds {', '.join(sorted(names)[:3])} and the like"
     return UserError(f"no {title} data in {root}: expected {expected}, but {instead}: set {key}=<folder>")
+
+
+def csv_columns(path: Path) -> list[str]:
+    """Reads the names in a CSV's header, in lower case, without quotes and spaces around them."""
+    with open(path, "rb") as file:
+        header = file.readline(4096).decode("utf-8-sig", "replace")
+    return [name.strip().strip('"').lower() for name in header.rstrip("\r\n").split(",")]

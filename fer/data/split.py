@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fer.data.balance import peak_frames
-from fer.data.faces import Faces
+from fer.data.faces import IDENTITIES, Faces, identity
 from fer.data.fer2013 import USAGES
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
@@ -184,14 +184,13 @@ def linked(faces: Faces) -> NDArray[np.int64]:
     Returns:
         Number of each face's group, int64 (N,).
     """
-    table, count = faces.table, len(faces)
     links = []
-    nodes = count
-    for columns in (["source", "subject"], ["source", "sequence"], ["digest"]):
-        rows = np.flatnonzero(table[columns[-1]].to_numpy() != "")
-        keys = table.iloc[rows].groupby(columns, sort=False).ngroup().to_numpy()
-        links.append((rows, keys + nodes))
-        nodes += len(rows)
+    nodes = count = len(faces)
+    for kind in IDENTITIES:
+        keys = identity(faces.table, kind)
+        rows = np.flatnonzero(keys >= 0)
+        links.append((rows, keys[rows] + nodes))
+        nodes += keys.max(initial=-1) + 1
     ends = [np.concatenate(side) for side in zip(*links, strict=True)]
     graph = coo_array((np.ones(len(ends[0]), bool), (ends[0], ends[1])), shape=(nodes, nodes))
     groups: NDArray[np.int64] = pd.factorize(connected_components(graph, directed=False)[1][:count])[0]

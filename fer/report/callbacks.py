@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from PIL import Image
 from torchvision.utils import make_grid
 
+from fer.console import console
 from fer.report import board, figures
-from fer.report.console import console
 from fer.results import HISTORY
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"

@@ -76,12 +76,8 @@ def learning_curves(history: pd.DataFrame, title: str) -> Figure:
         for part, colour, label in (("train", _TRAIN, "training (with dropout)"), ("val", _VAL, "validation")):
             marker = "o" if len(history) < 3 else ""
             axes.plot(history["epoch"], history[f"{part}/{metric}"], color=colour, label=label, marker=marker)
-        if metric == "accuracy":
-            axes.axhline(1 / len(EMOTIONS), color="#999999", linestyle=":", label="chance (1/7)")
-            axes.set_ylim(0, 1)
+        _over_epochs(axes, metric)
         axes.set(xlabel="epoch", ylabel=metric + unit)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -108,17 +104,21 @@ def many_learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]]) -> Fig
                         marker="o" if len(history) < 3 else "",
                         linewidth=1.4,
                     )
-            if metric == "accuracy":
-                axes.axhline(1 / len(EMOTIONS), color="#999999", linestyle=":")
-                axes.set_ylim(0, 1)
+            _over_epochs(axes, metric)
             axes.set(ylabel=f"{words}: {metric}{unit}")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.25)
     for axes in grid[1]:
         axes.set_xlabel("epoch")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
+
+
+def _over_epochs(axes: Axes, metric: str) -> None:
+    if metric == "accuracy":
+        axes.axhline(1 / len(EMOTIONS), color="#999999", linestyle=":", label="chance (1/7)")
+        axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
 
 
 def bars(

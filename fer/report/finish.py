@@ -13,11 +13,11 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
+from fer.console import console, metrics_table, summary_table
 from fer.data.audit import seen
 from fer.emotions import EMOTIONS
 from fer.metrics import evaluate, plain
 from fer.report import board, figures, run
-from fer.report.console import console, metrics_table, summary_table
 from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS, TRAINING
 
 if TYPE_CHECKING:  # a report reads what it is given; it neither makes data nor trains

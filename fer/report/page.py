@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fer import thesis
+from fer.console import console
 from fer.emotions import EMOTIONS
 from fer.report import comparison, figures, replication
-from fer.report.console import console
 from fer.report.run import save
 from fer.report.study import Run, Study, collect, study
 from fer.report.table import Table, shown
@@ -25,6 +25,9 @@ PAGE, MARKDOWN = "index.html", "report.md"
 """Files of a report, beside its folders `tables` and `figures`."""
 
 _BARS = 9
+
+_Cells = Sequence[tuple[Table, pd.DataFrame]]
+"""Tables with their cells as text."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def write(places: Sequence[Path], out: Path) -> list[Run]:
         table.frame.to_csv(out / "tables" / f"{table.key}.csv", index=False, float_format="%.9g")
     pictures = list(_pictures(found, {table.key: table for table in made}, out / "figures"))
     missing, facts = replication.missing(found), _facts(found)
-    (out / MARKDOWN).write_text(_markdown(made, pictures, missing, facts))
-    (out / PAGE).write_text(_html(made, pictures, missing, facts, out))
+    cells = [(table, shown(table.frame)) for table in made]
+    (out / MARKDOWN).write_text(_markdown(cells, pictures, missing, facts))
+    (out / PAGE).write_text(_html(cells, pictures, missing, facts, out))
     for sentence in missing:
         console.print(f"- {sentence}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"The report of {len(found.runs)} finished runs is {out / PAGE}", soft_wrap=True)
@@ -134,22 +138,21 @@ def _accuracy_bars(frame: pd.DataFrame) -> Figure:
     return figures.bars(across("ours"), "test accuracy", (across("low"), across("high")), across("thesis"))
 
 
-def _markdown(made: Sequence[Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str]) -> str:
+def _markdown(cells: _Cells, pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str]) -> str:
     parts = ["# Study", "\n".join(f"- {fact}" for fact in facts)]
     if missing:
         parts += ["## What is missing", "\n".join(f"- {sentence}" for sentence in missing)]
     for picture in pictures:
         parts.append(f"![{picture.caption}](figures/{picture.key}.png)")
-    for table in made:
-        text = shown(table.frame).to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
+    for table, frame in cells:
+        text = frame.to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
         parts += [f"## {table.title}", text, f"{table.note} [CSV](tables/{table.key}.csv)"]
     return "\n\n".join(parts) + "\n"
 
 
-def _html(made: Sequence[Table], pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str], out: Path) -> str:
+def _html(cells: _Cells, pictures: Sequence[Picture], missing: Sequence[str], facts: Sequence[str], out: Path) -> str:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fer.report", "."), autoescape=True, trim_blocks=True)
     images = {picture.key: base64.b64encode((out / "figures" / f"{picture.key}.png").read_bytes()).decode() for picture in pictures}
-    cells = [(table, shown(table.frame)) for table in made]
     return environment.get_template("page.html").render(
         tables=cells, pictures=pictures, images=images, missing=missing, facts=facts
     )

@@ -53,15 +53,15 @@ def missing(study: Study) -> list[str]:
     sentences = [f"{run.name}: {run.problem}" for run in study.unfinished]
     if not study.groups:
         return [*sentences, "No run is finished, so there is nothing to compare yet."]
-    optimizers, lengths = _optimizers(study), _lengths(study)
+    optimizers, lengths, base = _optimizers(study), _lengths(study), reference(study)
     lacking = [str(name) for name in thesis.OPTIMIZERS if name not in optimizers]
     if lacking:
         sentences.append(f"Table 4.4: no finished run used {', '.join(lacking)} (python train.py experiment=thesis_optimizers).")
     if len(lengths) < 2:
         sentences.append("Table 4.5: all finished runs are equally long (python train.py experiment=thesis_epochs).")
-    absent = [name for name in thesis.SETS if name not in reference(study).runs[0].tests]
+    absent = [name for name in thesis.SETS if name not in base.runs[0].tests]
     if absent:
-        sentences.append(f"Tables 4.4 to 4.13: {reference(study).label} was not tested on {', '.join(absent)}.")
+        sentences.append(f"Tables 4.4 to 4.13: {base.label} was not tested on {', '.join(absent)}.")
     if all(len(group.runs) == 1 for group in study.groups):
         sentences.append("Every number is from one seed: add seed=0,1,2 to see how far chance moves it.")
     return sentences
