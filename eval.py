@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fer.config import as_dict, command
-from fer.results import TRAINING
+from fer.results import CHECKPOINTS, TRAINING
 
 
 @command("eval")
@@ -23,11 +23,10 @@ def main(config: DictConfig) -> float:
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
     from fer.report import finish
-    from fer.report.callbacks import BEST, LAST
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    weights = config.checkpoint or Path(config.run, BEST if config.test == "best" else LAST)
+    weights = config.checkpoint or Path(config.run, CHECKPOINTS[config.test])
     network, recipe = checkpoint.load(weights)
 
     data = instantiate(config.data, _convert_="all")

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fer.config import as_dict, command
-from fer.results import RECORD, TRAINING
+from fer.results import CHECKPOINTS, RECORD, TRAINING
 
 
 @command("train")
@@ -22,7 +22,7 @@ def main(config: DictConfig) -> float:
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
     from fer.report import finish
-    from fer.report.callbacks import BEST, LAST, callbacks
+    from fer.report.callbacks import callbacks
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -52,10 +52,10 @@ def main(config: DictConfig) -> float:
         enable_progress_bar=console.is_terminal,
         _convert_="all",
     )
-    resume = folder / LAST if config.resume else None
+    resume = folder / CHECKPOINTS["last"] if config.resume else None
     trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
 
-    chosen = folder / (BEST if config.test == "best" else LAST)
+    chosen = folder / CHECKPOINTS[config.test]
     trainer.test(classifier, data, ckpt_path=chosen, weights_only=True, verbose=False)
     trained = checkpoint.read(chosen)["fer"]["metrics"]
     return finish.report(folder, config.test, trainer, classifier, data, plain, trained, data.training, time.perf_counter() - began)

@@ -30,6 +30,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fer import errors
 from fer.errors import UserError, did_you_mean
 from fer.results import FAILED, RECORD
 
@@ -94,7 +95,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                     return _failed(error, config)
                 if not _is_users_mistake(error):
                     raise
-                fail(error)
+                raise UserError(_sentence(error)) from None
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
                 raise SystemExit(143 if stop.code is None else 130) from None
 
@@ -145,31 +146,28 @@ def _is_users_mistake(error: Exception) -> bool:
 
 
 def friendly(program: Callable[[], None]) -> Callable[[], None]:
-    """Makes a program end with one sentence on standard error and exit code 2 where the user made a mistake."""
+    """Does what `fer.errors.friendly` does for Hydra's errors too."""
 
     @functools.wraps(program)
     def run() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them its own way
         try:
             program()
-        except (UserError, HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException) as error:
             if isinstance(error, InstantiationException) and not _is_users_mistake(error):
                 raise
-            fail(error)
-        except KeyboardInterrupt:
-            print("\nInterrupted.", file=sys.stderr)
-            raise SystemExit(130) from None
+            raise UserError(_sentence(error)) from None
 
-    return run
+    return errors.friendly(run)
 
 
-def composed(overrides: list[str]) -> DictConfig:
-    """Composes and checks what train.py would for these overrides, its trainer and logger aside.
+def composed(overrides: list[str], program: str = "train") -> DictConfig:
+    """Composes and checks what a program ("train" or "eval") would for these overrides, its trainer and logger aside.
 
     Raises:
         UserError: A key is unknown or a value has the wrong type.
     """
-    name = prepare("train", overrides)
+    name = prepare(program, overrides)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose(name, overrides)
     config.trainer = config.logger = None  # they name the run folder, which there is none of
@@ -304,12 +302,6 @@ def _check_type(key: str, value: Any, hint: Any) -> None:
         raise UserError(f"{key}{place}={problem['input']}: {problem['msg'].replace('Input should', 'it should')}") from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return
-
-
-def fail(error: Exception) -> typing.NoReturn:
-    """Prints an error as one sentence and ends with exit code 2."""
-    print(f"error: {_sentence(error)}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def _sentence(error: Exception) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import sys
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
@@ -25,3 +27,20 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     return "known are " + ", ".join(known)
+
+
+def friendly(program: Callable[[], None]) -> Callable[[], None]:
+    """Makes a program end with one sentence on standard error and exit code 2 where the user made a mistake."""
+
+    @functools.wraps(program)
+    def run() -> None:
+        try:
+            program()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            raise SystemExit(130) from None
+
+    return run

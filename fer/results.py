@@ -11,6 +11,9 @@ METRICS = "metrics.json"
 ENVIRONMENT = "environment.json"
 """Where it ran: versions, machine, commit, wall time."""
 
+CHECKPOINTS = {"last": "checkpoints/last.ckpt", "best": "checkpoints/best.ckpt"}
+"""The two checkpoints, by the setting `test`: of the last epoch, and of the best validation accuracy."""
+
 HISTORY = "history.csv"
 """A row per epoch."""
 

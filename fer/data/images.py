@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +25,11 @@ T = TypeVar("T")
 
 SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 """Suffixes, in lower case, of the files that count as pictures."""
+
+MAX_PIXELS = 120_000_000
+"""Pictures with more are refused before they are decoded."""
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its limit is lower than ours
 
 
 def find_images(root: Path) -> list[Path]:
@@ -64,23 +72,49 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Reads one picture whole.
 
     Returns:
-        uint8 (H, W) for a grey file, else (H, W, 3) RGB; turned upright by its EXIF tag, alpha dropped, 16 bits to 8.
+        What `pixels` makes of it.
 
     Raises:
-        UserError: The file is no picture, or it is truncated or damaged.
+        UserError: The file is no picture, is truncated or damaged, or has more than `MAX_PIXELS`.
     """
+    if not path.is_file():
+        raise UserError(f"there is no picture {path}")
     try:
         with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{file.width} x {file.height}")
             file.load()
-            picture = ImageOps.exif_transpose(file)
+            return pixels(file)
     except UnidentifiedImageError:
         raise UserError(f"{path} is no picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large ({error}): up to {MAX_PIXELS:,} pixels are read; shrink it") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error})") from None
+
+
+def pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    """Turns a PIL image into what this project works on.
+
+    Returns:
+        uint8 (H, W) for a grey picture, else (H, W, 3) RGB; turned upright by its EXIF tag, 16 bits brought to 8, what is
+        transparent laid on white.
+
+    Raises:
+        UserError: It holds floating-point numbers, whose range is not known.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        raise UserError("the picture holds floating-point numbers: save it with 8 or 16 bits")
     if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
         wide: NDArray[np.uint8] = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return wide
-    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+    grey = picture.mode in ("1", "L", "LA")
+    if picture.has_transparency_data:
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+    return np.asarray(picture.convert("L" if grey else "RGB"))
 
 
 def read_images(

@@ -40,6 +40,18 @@ def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: M
     return {"format": FORMAT, "network": dict(network), "emotions": list(EMOTIONS), "image": image, "config": dict(config)}
 
 
+def write(path: Path, network: nn.Module, described: Mapping[str, Any]) -> None:
+    """Writes a checkpoint of weights and recipe alone, without what only training needs.
+
+    Args:
+        path: The file to make.
+        network: A trained network.
+        described: Its recipe.
+    """
+    weights = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": weights, "fer": dict(described)}, path)
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint's content without running anything in it.
 

@@ -13,10 +13,7 @@ from torchvision.utils import make_grid
 
 from fer.console import console
 from fer.report import board, figures
-from fer.results import HISTORY
-
-LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
-"""Where a run folder keeps its two checkpoints: of the last epoch, and of the best validation accuracy."""
+from fer.results import CHECKPOINTS, HISTORY
 
 
 def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
@@ -46,8 +43,8 @@ class Record(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves a checkpoint to resume from before the first batch."""
-        if not (self.folder / LAST).exists():
-            trainer.save_checkpoint(self.folder / LAST)
+        if not (self.folder / CHECKPOINTS["last"]).exists():
+            trainer.save_checkpoint(self.folder / CHECKPOINTS["last"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the epochs that are done."""

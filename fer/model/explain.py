@@ -1,0 +1,65 @@
+"""What a network looked at: Grad-CAM (Selvaraju et al., 2017) over its last convolution, through captum."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fer.errors import UserError
+from fer.model.networks import to_input
+
+
+def gradcam(network: nn.Module, faces: NDArray[np.uint8], emotion: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Says which parts of each face spoke for an emotion.
+
+    Args:
+        network: From float faces (N, C, H, W) in 0..1 to logits (N, 7).
+        faces: uint8 (N, H, W) grey or (N, H, W, 3) RGB.
+        emotion: Class to explain for each, int64 (N,).
+
+    Returns:
+        float32 (N, H, W): 0 where nothing spoke for it, 1 at the strongest place of each face (all 0 where nothing did).
+
+    Raises:
+        UserError: The network has no convolution.
+    """
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    if not convolutions:
+        raise UserError("Grad-CAM needs a convolution, and this network has none")
+    device = next(network.parameters()).device
+    planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
+    heat = []
+    network.eval()
+    for start in range(0, len(faces), 64):
+        batch = to_input(torch.from_numpy(np.ascontiguousarray(planes[start : start + 64])).to(device))
+        target = torch.from_numpy(emotion[start : start + 64]).to(device)
+        coarse = LayerGradCam(network, convolutions[-1]).attribute(batch, target, relu_attributions=True)
+        assert isinstance(coarse, torch.Tensor)
+        heat.append(LayerAttribution.interpolate(coarse, faces.shape[1:3], "bilinear").detach().cpu()[:, 0])
+    found = torch.cat(heat).numpy()
+    scaled: NDArray[np.float32] = found / np.maximum(found.max((1, 2), keepdims=True), 1e-12)
+    return scaled
+
+
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], strength: float = 0.5) -> NDArray[np.uint8]:
+    """Lays heat over a picture, blue where it is 0 and red where it is 1.
+
+    Args:
+        image: uint8 (H, W) grey or (H, W, 3) RGB.
+        heat: float32 (h, w) in 0..1, stretched over the picture.
+        strength: Share of the heat's colour, 0..1.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+    """
+    height, width = image.shape[:2]
+    wide = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
+    colours = cv2.cvtColor(cv2.applyColorMap((wide * 255).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    ground = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+    mixed: NDArray[np.uint8] = cv2.addWeighted(ground, 1 - strength, colours, strength, 0)
+    return mixed

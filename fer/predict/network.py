@@ -1,0 +1,156 @@
+"""Trained networks behind one interface, whether PyTorch or ONNX Runtime runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from fer.data.images import cores
+from fer.emotions import EMOTIONS
+from fer.errors import UserError
+from fer.results import CHECKPOINTS, METRICS, RECORD
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SHIPPED = Path(__file__).parent / "shipped.ckpt"
+"""The model that comes with the project: conf/experiment/shipped.yaml."""
+
+METADATA = "fer"
+"""Key of an ONNX file's metadata under which the recipe stands, as JSON."""
+
+_BATCH = 256
+
+
+class Network(Protocol):
+    """A trained network with what it says about itself."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """What `fer.model.checkpoint` writes of it: emotions, image size and channels, and how it was trained."""
+
+    @property
+    def tests(self) -> Mapping[str, Any]:
+        """Test set -> `accuracy` (0..1) and number of `faces`, as far as they are known."""
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Computes the probability of each emotion, float32 (N, 7), of faces, uint8 (N, H, W) or (N, H, W, 3)."""
+
+
+class TorchNetwork:
+    """A network that PyTorch runs.
+
+    Args:
+        module: From float faces (N, C, H, W) in 0..1 to logits (N, 7).
+        recipe: What its checkpoint says about it.
+        tests: How it did on its test sets.
+        device: Where to run, such as "cuda"; None takes a GPU if there is one.
+    """
+
+    def __init__(self, module: nn.Module, recipe: Mapping[str, Any], tests: Mapping[str, Any], device: str | None = None) -> None:
+        import torch
+
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.module = module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe, self.tests = recipe, tests
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Network`."""
+        import torch
+
+        from fer.model.networks import to_input
+
+        with torch.inference_mode():
+            parts = [self.module(to_input(torch.from_numpy(batch).to(self.device))).softmax(1).cpu() for batch in _batches(faces)]
+        return torch.cat(parts).numpy() if parts else _nothing()
+
+
+class OnnxNetwork:
+    """A network that ONNX Runtime runs, without PyTorch.
+
+    Args:
+        file: What `fer.export` wrote: from uint8 faces (N, C, H, W) to probabilities (N, 7).
+
+    Raises:
+        UserError: It is no such file, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError("an ONNX model needs ONNX Runtime: pip install 'fer-lightning[onnx]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = cores()
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(file, options, providers=onnxruntime.get_available_providers())
+        except Exception as error:  # of its own C++ classes, which have no base in common
+            raise UserError(f"{file} is no ONNX model that can be read ({str(error).splitlines()[0]})") from None
+        described = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
+        if described is None:
+            raise UserError(f"{file} does not describe its emotions and faces: export it with python -m fer.export RUN")
+        content = json.loads(described)
+        self.recipe, self.tests = content["recipe"], content["tests"]
+        if self.recipe["emotions"] != list(EMOTIONS):
+            raise UserError(f"{file} knows the emotions {self.recipe['emotions']}; this version knows {list(EMOTIONS)}")
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Network`."""
+        parts = [self._session.run(None, {"faces": batch})[0] for batch in _batches(faces)]
+        return np.concatenate(parts) if parts else _nothing()
+
+
+def read(model: str | Path | None = None, device: str | None = None) -> Network:
+    """Reads a trained network.
+
+    Args:
+        model: A run folder (its weights are those that the run tested), a checkpoint, or an ONNX file; None takes the
+            model that comes with the project.
+        device: Where PyTorch runs it; None takes a GPU if there is one.
+
+    Raises:
+        UserError: It is none of these, or cannot be read.
+    """
+    path = SHIPPED if model is None else Path(model).expanduser()
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        return OnnxNetwork(path)
+    if path.is_dir():
+        path = path / CHECKPOINTS[_record(path).get("test", "last")]
+    if not path.is_file():
+        raise UserError(f"there is no model {path}: name a run folder, a checkpoint (.ckpt) or an ONNX file (.onnx)")
+    from fer.model import checkpoint
+
+    module, recipe = checkpoint.load(path)
+    return TorchNetwork(module, recipe, recipe.get("tests") or tests(path.parent.parent / METRICS), device)
+
+
+def tests(metrics: Path) -> dict[str, Any]:
+    """Reads how a run did on each test set from its metrics.json; nothing where there is none."""
+    if not metrics.is_file():
+        return {}
+    found = json.loads(metrics.read_text())["test"]
+    return {name: {"accuracy": values["accuracy"], "faces": sum(values["support"])} for name, values in found.items()}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    if not (folder / RECORD).is_file():
+        raise UserError(f"{folder} is no run folder, since it has no {RECORD}: name the folder that train.py printed")
+    record: dict[str, Any] = yaml.safe_load((folder / RECORD).read_text())
+    return record
+
+
+def _batches(faces: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Cuts faces into batches, uint8 (B, C, H, W)."""
+    planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
+    return [np.ascontiguousarray(planes[start : start + _BATCH]) for start in range(0, len(planes), _BATCH)]
+
+
+def _nothing() -> NDArray[np.float32]:
+    return np.zeros((0, len(EMOTIONS)), np.float32)
