@@ -16,10 +16,9 @@ from rich.console import Console
 
 from fer.data.images import progress
 from fer.errors import UserError, friendly
-from fer.predict import output, sources
-from fer.predict.detect import MIN_FACE
+from fer.predict import options, output, sources
 from fer.predict.draw import annotate
-from fer.predict.predictor import Predictor, load
+from fer.predict.predictor import Predictor
 from fer.predict.stream import Result, stream
 
 
@@ -33,7 +32,7 @@ def main() -> None:
         problems.append(str(error))
         Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
 
-    predictor = load(arguments.model, arguments.faces, arguments.min_face, arguments.device)
+    predictor = options.predictor(arguments)
     if arguments.explain:
         predictor.explain([])  # an ONNX file cannot, which is better known now than after an hour
     found = sources.find(arguments.inputs)
@@ -110,23 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help='picture, video, folder, pattern such as "photos/*.jpg", or number of a camera'
     )
-    parser.add_argument(
-        "--model", type=Path, help="run folder, checkpoint or ONNX file; else the model that comes with the project"
-    )
+    options.add(parser)
     parser.add_argument("--out", type=Path, help="where to write; else runs/predict_<time>")
-    parser.add_argument(
-        "--faces", default="haar", help="haar (default), the file of a YuNet model, or whole for pictures that are crops already"
-    )
-    parser.add_argument(
-        "--min-face", type=float, default=MIN_FACE, help=f"smallest face, as a share of the shorter side (default {MIN_FACE})"
-    )
     parser.add_argument(
         "--smooth", type=float, default=0.0, help="half-life in seconds of the smoothing over a video's frames (default 0, none)"
     )
     parser.add_argument("--explain", action="store_true", help="lay Grad-CAM over the faces: what spoke for the emotion")
     parser.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="of the table (default csv)")
     parser.add_argument("--table-only", action="store_true", help="write no pictures and videos")
-    parser.add_argument("--device", help="where PyTorch runs, such as cuda or cpu; else a GPU if there is one")
     return parser
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from threading import local
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from fer.data.images import fit
 from fer.errors import UserError
 
-MIN_FACE = 0.05
-"""Height of the smallest face looked for, as a share of the picture's shorter side."""
+MIN_FACE, MIN_FACE_MOVING = 0.05, 0.1
+"""Height of the smallest face looked for, as a share of the shorter side: of a picture, and of a video's frame. In 640x480
+the latter is 48 pixels, what networks see anyway, and looking for it takes a quarter of the time."""
 
 _WINDOW = 24  # pixels: Haar's window, and about the smallest face YuNet was trained on
 
@@ -44,8 +45,14 @@ class Detector(Protocol):
     def name(self) -> str:
         """What it is, for people."""
 
-    def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """Finds faces in a picture, uint8 (H, W) grey or (H, W, 3) RGB."""
+    def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
+        """Finds faces.
+
+        Args:
+            image: uint8 (H, W) grey or (H, W, 3) RGB.
+            min_face: Smallest face to look for, as a share of the shorter side. Pictures are shrunk as far as this
+                allows, so that the time depends little on their size.
+        """
 
 
 class Haar:
@@ -54,8 +61,6 @@ class Haar:
     Its confidence is the last stage's sum: about 0 to 10, larger is surer.
 
     Args:
-        min_face: Smallest face, as a share of the picture's shorter side. Pictures are shrunk as far as this allows, so
-            that the time depends little on their size.
         neighbors: How many overlapping windows must agree.
         threshold: Lowest confidence that counts.
     """
@@ -63,19 +68,25 @@ class Haar:
     name = "Haar cascade"
     _SIDE, _DOWN = 1.03, 0.0  # see the module's docstring
 
-    def __init__(self, min_face: float = MIN_FACE, neighbors: int = 5, threshold: float = 1.0) -> None:
-        self._min_face, self._neighbors, self._threshold = _share(min_face), neighbors, threshold
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")))
-        self._lock = Lock()
+    def __init__(self, neighbors: int = 5, threshold: float = 1.0) -> None:
+        self._neighbors, self._threshold = neighbors, threshold
+        self._own = local()
 
-    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+    def _cascade(self) -> cv2.CascadeClassifier:
+        """This thread's own cascade: two threads may not share one."""
+        if not hasattr(self._own, "cascade"):
+            file = Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
+            self._own.cascade = cv2.CascadeClassifier(str(file))
+        cascade: cv2.CascadeClassifier = self._own.cascade
+        return cascade
+
+    def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
         """See `Detector`."""
-        small, scale = _shrunk(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image, self._min_face)
-        side = max(_WINDOW, round(self._min_face * min(small.shape)))
-        with self._lock:
-            found, _, sums = self._cascade.detectMultiScale3(
-                small, 1.1, self._neighbors, minSize=(side, side), outputRejectLevels=True
-            )
+        small, scale = _shrunk(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image, min_face)
+        side = max(_WINDOW, round(min_face * min(small.shape)))
+        found, _, sums = self._cascade().detectMultiScale3(
+            small, 1.1, self._neighbors, minSize=(side, side), outputRejectLevels=True
+        )
         confidence = np.reshape(sums, -1)
         sure = confidence >= self._threshold
         return _squares(np.reshape(found, (-1, 4))[sure] / scale, confidence[sure], self._SIDE, self._DOWN)
@@ -88,7 +99,6 @@ class YuNet:
 
     Args:
         file: face_detection_yunet_2023mar.onnx or its like, of the OpenCV zoo.
-        min_face: Smallest face, as a share of the picture's shorter side.
         threshold: Lowest confidence that counts.
 
     Raises:
@@ -98,23 +108,29 @@ class YuNet:
     name = "YuNet"
     _SIDE, _DOWN = 1.08, -0.02  # see the module's docstring
 
-    def __init__(self, file: str | Path, min_face: float = MIN_FACE, threshold: float = 0.6) -> None:
+    def __init__(self, file: str | Path, threshold: float = 0.6) -> None:
         if not Path(file).is_file():
             raise UserError(f"there is no face detector {file}: expected haar, whole, or the file of a YuNet model (.onnx)")
-        self._min_face, self._lock = _share(min_face), Lock()
+        self._file, self._threshold, self._own = str(file), threshold, local()
         try:
-            self._network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), threshold, 0.3, 5000)
-            self._network.detect(np.zeros((320, 320, 3), np.uint8))
+            self._network().detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error:
             raise UserError(f"{file} is no YuNet model: expected one such as face_detection_yunet_2023mar.onnx") from None
 
-    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+    def _network(self) -> cv2.FaceDetectorYN:
+        """This thread's own network: two threads may not share one."""
+        if not hasattr(self._own, "network"):
+            self._own.network = cv2.FaceDetectorYN.create(self._file, "", (320, 320), self._threshold, 0.3, 5000)
+        network: cv2.FaceDetectorYN = self._own.network
+        return network
+
+    def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
         """See `Detector`."""
-        small, scale = _shrunk(image, self._min_face)
+        small, scale = _shrunk(image, min_face)
         bgr = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR if small.ndim == 2 else cv2.COLOR_RGB2BGR)
-        with self._lock:
-            self._network.setInputSize((bgr.shape[1], bgr.shape[0]))
-            found = self._network.detect(bgr)[1]
+        network = self._network()
+        network.setInputSize((bgr.shape[1], bgr.shape[0]))
+        found = network.detect(bgr)[1]
         found = np.zeros((0, 15), np.float32) if found is None else found
         return _squares(found[:, :4] / scale, found[:, 14], self._SIDE, self._DOWN)
 
@@ -124,24 +140,20 @@ class Whole:
 
     name = "none (whole pictures)"
 
-    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+    def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
         """See `Detector`."""
         height, width = image.shape[:2]
         return Detections(np.array([[0, 0, width, height]], np.int64), np.ones(1, np.float32))
 
 
-def detector(faces: str | Path, min_face: float = MIN_FACE) -> Detector:
-    """Makes a detector of what users call it.
-
-    Args:
-        faces: "haar", "whole", or the file of a YuNet model.
-        min_face: Smallest face, as a share of the picture's shorter side; "whole" has no use for it.
+def detector(faces: str | Path) -> Detector:
+    """Makes a detector of what users call it: "haar", "whole", or the file of a YuNet model.
 
     Raises:
         UserError: It is none of these.
     """
-    kinds: dict[str, Callable[[], Detector]] = {"haar": lambda: Haar(min_face), "whole": Whole}
-    return kinds.get(str(faces), lambda: YuNet(faces, min_face))()
+    kinds: dict[str, Callable[[], Detector]] = {"haar": Haar, "whole": Whole}
+    return kinds.get(str(faces), lambda: YuNet(faces))()
 
 
 def crop(image: NDArray[np.uint8], box: NDArray[np.int64], image_size: int, channels: int) -> NDArray[np.uint8]:
@@ -163,12 +175,6 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.int64], image_size: int, chan
     if any(beyond):
         cut = cv2.copyMakeBorder(cut, *beyond, cv2.BORDER_REPLICATE)
     return fit(np.ascontiguousarray(cut), image_size, channels)
-
-
-def _share(min_face: float) -> float:
-    if not 0 < min_face <= 1:
-        raise UserError(f"min_face={min_face}: expected a share of the picture's shorter side, above 0 and up to 1")
-    return min_face
 
 
 def _shrunk(image: NDArray[np.uint8], min_face: float) -> tuple[NDArray[np.uint8], float]:

@@ -49,8 +49,9 @@ def _frame(drawn: NDArray[np.uint8], face: Face, text: str, unit: float) -> None
     left, top, width, height = face.box
     colour, line = COLOURS[face.emotion], round(2 * unit)
     cv2.rectangle(drawn, (left, top), (left + width, top + height), colour, line, cv2.LINE_AA)
-    size = max(0.4, min(0.6 * unit, width / 180 + 0.25))
-    thickness = max(1, round(1.6 * size))
+    fits = width / cv2.getTextSize(text, _FONT, 1, 2)[0][0]
+    size = max(0.4, min(0.6 * unit, fits))
+    thickness = max(1, round(1.8 * size))
     (wide, high), below = cv2.getTextSize(text, _FONT, size, thickness)
     pad = round(4 * size) + 1
     x = max(0, min(left - line // 2, drawn.shape[1] - wide - 2 * pad))

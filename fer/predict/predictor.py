@@ -15,7 +15,7 @@ from fer.data.images import pixels, read_image
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.predict import network as networks
-from fer.predict.detect import MIN_FACE, Detector, crop, detector
+from fer.predict.detect import MIN_FACE, MIN_FACE_MOVING, Detector, crop, detector
 from fer.predict.network import Network
 
 Picture: TypeAlias = NDArray[Any] | Image.Image | str | Path
@@ -50,10 +50,16 @@ class Predictor:
     Args:
         network: A trained network.
         detector: Finds the faces.
+        min_face: Smallest face looked for, as a share of the shorter side; None takes 0.05 in pictures and 0.1 in videos.
+
+    Raises:
+        UserError: `min_face` is no such share.
     """
 
-    def __init__(self, network: Network, detector: Detector) -> None:
-        self.network, self.detector = network, detector
+    def __init__(self, network: Network, detector: Detector, min_face: float | None = None) -> None:
+        if min_face is not None and not 0 < min_face <= 1:
+            raise UserError(f"a smallest face of {min_face}: expected a share of the shorter side, above 0 and up to 1")
+        self.network, self.detector, self.min_face = network, detector, min_face
         self.image_size, self.channels = int(network.recipe["image"]["size"]), int(network.recipe["image"]["channels"])
 
     @overload
@@ -78,9 +84,14 @@ class Predictor:
             return self.classify([self.find(as_array(image)) for image in images])
         return self.classify([self.find(as_array(images))])[0]  # type: ignore[arg-type]
 
-    def find(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Finds the faces of one picture, uint8 (H, W) or (H, W, 3) RGB; their probabilities are yet to come (empty)."""
-        boxes, confidence = self.detector(image)
+    def find(self, image: NDArray[np.uint8], moving: bool = False) -> list[Face]:
+        """Finds the faces of one picture; their probabilities are yet to come (empty).
+
+        Args:
+            image: uint8 (H, W) grey or (H, W, 3) RGB.
+            moving: Whether it is a video's frame.
+        """
+        boxes, confidence = self.detector(image, self.min_face or (MIN_FACE_MOVING if moving else MIN_FACE))
         nothing = np.zeros(0, np.float32)
         return [
             Face((box[0], box[1], box[2], box[3]), score, nothing, crop(image, box, self.image_size, self.channels))
@@ -116,7 +127,7 @@ class Predictor:
 def load(
     model: str | Path | None = None,
     faces: str | Path | Detector = "haar",
-    min_face: float = MIN_FACE,
+    min_face: float | None = None,
     device: str | None = None,
 ) -> Predictor:
     """Loads a trained model.
@@ -126,14 +137,14 @@ def load(
             project.
         faces: How faces are found: "haar", the file of a YuNet model, "whole" for pictures that are crops already, or
             a detector of your own.
-        min_face: Smallest face looked for, as a share of the picture's shorter side.
+        min_face: Smallest face looked for, as a share of the shorter side; None takes 0.05 in pictures and 0.1 in videos.
         device: Where PyTorch runs the network, such as "cuda"; None takes a GPU if there is one.
 
     Raises:
         UserError: There is no such model or detector, or it cannot be read.
     """
-    found = detector(faces, min_face) if isinstance(faces, str | Path) else faces
-    return Predictor(networks.read(model, device), found)
+    found = detector(faces) if isinstance(faces, str | Path) else faces
+    return Predictor(networks.read(model, device), found, min_face)
 
 
 def as_array(image: Picture) -> NDArray[np.uint8]:

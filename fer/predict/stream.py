@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+from fer.data.images import cores
 from fer.errors import UserError
 from fer.predict.predictor import Face, Predictor
 from fer.predict.sources import Camera, Frame, Source
@@ -40,12 +41,17 @@ def stream(
     Raises:
         UserError: `smooth` is negative.
     """
+
+    def find(frame: Frame) -> list[Face]:
+        return predictor.find(frame.image, moving=frame.source.rate > 0)
+
     tracker, source = Tracker(smooth), None
-    for chunk in _ahead(_chunks(_frames(sources, fail))):
-        for frame, faces in zip(chunk, predictor.classify([predictor.find(frame.image) for frame in chunk]), strict=True):
-            if frame.source is not source:
-                tracker, source = Tracker(smooth), frame.source
-            yield Result(frame, tracker.update(faces, frame.time) if source.rate else list(enumerate(faces, 1)))
+    with ThreadPoolExecutor(cores()) as pool:
+        for chunk in _ahead(_chunks(_frames(sources, fail))):
+            for frame, faces in zip(chunk, predictor.classify(list(pool.map(find, chunk))), strict=True):
+                if frame.source is not source:
+                    tracker, source = Tracker(smooth), frame.source
+                yield Result(frame, tracker.update(faces, frame.time) if source.rate else list(enumerate(faces, 1)))
 
 
 def _frames(sources: Iterable[Source], fail: Callable[[UserError], None]) -> Iterator[Frame]:

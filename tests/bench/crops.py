@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fer.data.fer2013 import FER2013
 from fer.data.images import progress
-from fer.predict.detect import Detector, Haar, YuNet
+from fer.predict.detect import MIN_FACE, Detector, Haar, YuNet
 
 
 def pasted(face: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
@@ -34,7 +34,7 @@ def measure(detector: Detector, faces: NDArray[np.uint8]) -> None:
     rng, rows, wrong = np.random.default_rng(0), [], 0
     for face in progress(faces, detector.name, len(faces)):
         picture, (left, top, side) = pasted(face, rng)
-        boxes = detector(picture).boxes
+        boxes = detector(picture, MIN_FACE).boxes
         centres = (boxes[:, :2] + boxes[:, 2:] / 2 - (left, top)) / side
         hits = np.flatnonzero((np.abs(centres - 0.5) < 0.3).all(1) & (boxes[:, 2] > side * 0.4))
         wrong += len(boxes) - min(len(hits), 1)

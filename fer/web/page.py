@@ -1,0 +1,233 @@
+"""The page itself: a picture, a webcam or a video in; boxes, bars, Grad-CAM and a table out."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a page that listens on this machine tells nobody else
+
+import gradio as gr
+
+from fer.data.images import read_image
+from fer.emotions import EMOTIONS
+from fer.errors import UserError
+from fer.predict import output
+from fer.predict.draw import COLOURS, annotate
+from fer.predict.network import TorchNetwork
+from fer.predict.predictor import Face, Predictor
+from fer.predict.sources import Frame, Still, Video
+from fer.predict.stream import stream
+
+EXAMPLES = Path(__file__).parent / "examples"
+
+_KEPT = 3600  # seconds that tables and videos can be downloaded
+
+_NOTE = """
+**What this can and cannot say.** It says which of seven words people would most likely write under a picture of this face,
+learned from pictures of the web. It does not say what a person feels: people smile when they are not happy, and feel much
+that no face shows. It errs on many faces, and more often on such as were rare among those it learned from: children, old
+people, dark skin, glasses, hands, turned heads, poor light. Never judge or treat anyone by it; in the EU, inferring
+emotions at work and in education is prohibited (AI Act, article 5).
+"""
+
+THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no fonts from elsewhere
+"""How the page looks."""
+
+_PROGRESS = gr.Progress()
+
+
+def page(predictor: Predictor, name: str) -> gr.Blocks:
+    """Makes the page.
+
+    Args:
+        predictor: Finds and classifies; the page asks it for one thing at a time.
+        name: What to call the model.
+
+    Returns:
+        The page, to be launched with `THEME`. Its API has the endpoints `/picture`, `/webcam` and `/video`.
+    """
+    app = _App(predictor)
+    alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+    explains = isinstance(predictor.network, TorchNetwork)
+    blocks: gr.Blocks = gr.Blocks(title="Facial-expression recognition", delete_cache=(_KEPT, _KEPT), analytics_enabled=False)
+    with blocks:
+        gr.Markdown(f"# Facial-expression recognition\n{_about(predictor, name)}")
+        with gr.Tab("Picture"), gr.Row():
+            with gr.Column():
+                picture = gr.Image(label="Picture", sources=["upload", "clipboard"], type="filepath", height=360)
+                # else gradio opens the file itself, and says about a damaged one what only programmers understand
+                picture.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+                explain = gr.Checkbox(label="Show what spoke for each emotion (Grad-CAM)", visible=explains)
+                gr.Examples([[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))], picture)
+            with gr.Column():
+                outputs = [
+                    gr.Image(label="Faces", height=360, format="png"),
+                    gr.HTML(label="Probabilities"),
+                    gr.Dataframe(label="Table", headers=list(output.COLUMNS), wrap=False),
+                    gr.DownloadButton("Download the table", size="sm"),
+                ]
+            gr.on([picture.change, explain.change], app.picture, [picture, explain], outputs, api_name="picture", **alone)
+        with gr.Tab("Webcam"), gr.Row():
+            camera = gr.Image(label="Webcam", sources=["webcam"], type="numpy", streaming=True)
+            with gr.Column():
+                live = [gr.Image(label="Faces", format="jpeg"), gr.HTML(label="Probabilities")]
+            camera.stream(app.webcam, camera, live, stream_every=0.2, show_progress="hidden", api_name="webcam", **alone)
+        with gr.Tab("Video"), gr.Row():
+            with gr.Column():
+                video = gr.Video(label="Video", sources=["upload"], height=360)
+                smooth = gr.Slider(0, 2, 0.3, step=0.1, label="Smoothing (half-life in seconds)")
+                start = gr.Button("Recognise", variant="primary")
+            with gr.Column():
+                shown = [
+                    gr.Video(label="Faces", height=360, autoplay=True),
+                    gr.HTML(label="Emotions"),
+                    gr.DownloadButton("Download the table", size="sm"),
+                ]
+            start.click(app.video, [video, smooth], shown, api_name="video", **alone)
+        gr.Markdown(_NOTE)
+    return blocks
+
+
+class _App:
+    """What the page's controls call.
+
+    Args:
+        predictor: Finds and classifies.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._folder = tempfile.TemporaryDirectory(prefix="fer-web-")
+
+    def picture(self, file: str | None, explain: bool = False) -> tuple[Any, ...]:
+        """Finds the faces of a picture; gives the annotated picture, bars, table and CSV."""
+        if not file:
+            return None, "", None, None
+        with _told():
+            frame = Frame(read_image(Path(file)), Still(Path(file).name))
+            faces = self._predictor.predict(frame.image)
+            heat = self._predictor.explain(faces) if explain else None
+        numbered = list(enumerate(faces, 1))
+        rows = [output.row(frame, number, face) for number, face in numbered] or [output.row(frame)]
+        several = len(faces) > 1
+        drawn = annotate(frame.image, [(str(number) if several else "", face) for number, face in numbered], heat)
+        path = self._new() / "predictions.csv"
+        with closing(output.Table(path, "csv")) as table:
+            for row in rows:
+                table.write(row)
+        return drawn, _bars(numbered, heat), pd.DataFrame(rows), str(path)
+
+    def webcam(self, image: NDArray[np.uint8] | None) -> tuple[Any, ...]:
+        """Finds the faces of a webcam's frame; gives the annotated frame and bars."""
+        if image is None:
+            return None, ""
+        numbered = list(enumerate(self._predictor.predict(image), 1))
+        return annotate(image, [("", face) for _, face in numbered]), _bars(numbered)
+
+    def video(self, file: str | None, smooth: float = 0.0, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
+        """Finds the faces of every frame of a video; gives the annotated video, a summary and CSV."""
+        if not file:
+            raise gr.Error("There is no video yet: choose one first.")
+        folder = self._new()
+        table, film = folder / "predictions.csv", folder / "faces.webm"
+        seconds: dict[str, float] = dict.fromkeys(EMOTIONS, 0.0)
+        writer = None
+        with _told():
+            source = Video.open(Path(file))
+            with closing(output.Table(table, "csv")) as rows:
+                for frame, faces in stream(self._predictor, [source], _raise, smooth):
+                    progress((frame.number, source.count or None), unit="frames")
+                    writer = writer or output.video_writer(film, frame)
+                    drawn = annotate(frame.image, [(str(number), face) for number, face in faces])
+                    writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+                    for number, face in faces:
+                        rows.write(output.row(frame, number, face))
+                        seconds[face.emotion] += 1 / source.rate
+                    if not faces:
+                        rows.write(output.row(frame))
+        if writer is not None:
+            writer.release()
+        return str(film), _summary(seconds), str(table)
+
+    def _new(self) -> Path:
+        """Makes a folder for the files of one call, and removes those of calls long ago."""
+        for old in Path(self._folder.name).iterdir():
+            if time.time() - old.stat().st_mtime > _KEPT:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self._folder.name))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Shows a user's mistake as a message in the page, which lives on."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(str(error)) from None
+
+
+def _raise(error: UserError) -> None:
+    raise error
+
+
+def _about(predictor: Predictor, name: str) -> str:
+    tests = predictor.network.tests
+    results = ", ".join(f"{test} {result['accuracy']:.1%} of {result['faces']:,} faces" for test, result in tests.items())
+    measured = f"on its test faces right in: {results}" if results else "its accuracy is not known"
+    return f"Model: {name} ({measured}). Faces: {predictor.detector.name}."
+
+
+def _bars(faces: Sequence[tuple[int, Face]], heat: NDArray[np.float32] | None = None) -> str:
+    """Draws each face as the network saw it beside a bar per emotion, as HTML."""
+    if not faces:
+        return "<p>No face was found: Haar's cascade wants upright faces seen from the front, not too small.</p>"
+    return "".join(_card(number, face, None if heat is None else heat[at]) for at, (number, face) in enumerate(faces))
+
+
+def _card(number: int, face: Face, heat: NDArray[np.float32] | None) -> str:
+    image = face.image
+    if heat is not None:
+        from fer.model.explain import overlay
+
+        image = overlay(image, heat)
+    png = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    order = np.argsort(-face.probabilities)
+    bars = "".join(_bar(EMOTIONS[label], float(face.probabilities[label])) for label in order)
+    return (
+        '<div style="display:flex;gap:14px;align-items:center;margin:10px 0">'
+        f'<img src="{source}" alt="face {number}: {face.emotion}" style="width:112px;height:112px;border-radius:6px">'
+        f'<div style="flex:1;min-width:0"><b>{number}: {face.emotion}</b>{bars}</div></div>'
+    )
+
+
+def _bar(emotion: str, share: float) -> str:
+    colour = "rgb({}, {}, {})".format(*COLOURS[emotion])
+    return (
+        '<div style="display:flex;gap:8px;align-items:center;font-size:13px;line-height:17px">'
+        f'<span style="width:62px">{emotion}</span><span style="flex:1;background:rgba(128,128,128,.18);border-radius:3px">'
+        f'<span style="display:block;height:10px;width:{share:.1%};background:{colour};border-radius:3px"></span></span>'
+        f'<span style="width:48px;text-align:right">{share:.1%}</span></div>'
+    )
+
+
+def _summary(seconds: dict[str, float]) -> str:
+    """Draws for how long each emotion was the top one, over all faces, as HTML."""
+    total = sum(seconds.values())
+    if not total:
+        return "<p>No face was found.</p>"
+    bars = "".join(_bar(emotion, value / total) for emotion, value in sorted(seconds.items(), key=lambda item: -item[1]))
+    return f"<b>{total:.1f} seconds of faces</b>{bars}"
