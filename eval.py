@@ -29,6 +29,7 @@ def main(config: DictConfig) -> float:
     weights = config.checkpoint or Path(config.run, CHECKPOINTS[config.test])
     network, recipe = checkpoint.load(weights)
 
+    plain = as_dict(config)  # before Hydra puts values in the place of interpolations
     data = instantiate(config.data, _convert_="all")
     if recipe["image"] != {"size": data.image_size, "channels": data.channels}:
         raise UserError(f"{weights} takes faces of {recipe['image']}: leave data.image_size and data.channels as recorded")
@@ -40,7 +41,6 @@ def main(config: DictConfig) -> float:
     plainly = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": console.is_terminal}
     trainer = instantiate(config.trainer, **plainly, _convert_="all")
     trainer.test(classifier, data, verbose=False)
-    plain = as_dict(config)
     seen = Path(weights).resolve().parent.parent / TRAINING
     training = pd.read_csv(seen, dtype=str, keep_default_na=False) if seen.is_file() else None
     seconds = time.perf_counter() - began

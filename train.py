@@ -29,13 +29,13 @@ def main(config: DictConfig) -> float:
     OmegaConf.save(config, folder / RECORD)
     L.seed_everything(config.seed, workers=True, verbose=False)
 
+    plain = as_dict(config)  # before Hydra puts values in the place of interpolations
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()
     data.setup()
     finish.show_data(folder, data)
     data.training.to_csv(folder / TRAINING, index=False)
 
-    plain = as_dict(config)
     classifier = Classifier(
         network=instantiate(config.model, _convert_="all"),
         optimizer=instantiate(config.optimizer, _convert_="all"),

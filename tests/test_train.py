@@ -60,6 +60,7 @@ def test_the_run_folder_holds_everything(run):
         "faces.png",
         "mistakes.png",
         "batch.png",
+        "explanations.png",
         "tensorboard",
         "checkpoints",
     }

@@ -82,13 +82,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as file:
             if file.width * file.height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{file.width} x {file.height}")
+                raise Image.DecompressionBombError
             file.load()
             return pixels(file)
     except UnidentifiedImageError:
         raise UserError(f"{path} is no picture that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path} is too large ({error}): up to {MAX_PIXELS:,} pixels are read; shrink it") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{path} is too large: up to {MAX_PIXELS:,} pixels are read; shrink it") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error, zlib.error) as error:

@@ -8,8 +8,6 @@ the faces it takes, which the network sees as 0..1), `config` (everything the ru
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +61,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {path}: name a .ckpt file, or a run folder with run=<folder>")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except Exception:  # PyTorch's unpickler meets bytes of another kind with errors of every kind
         raise UserError(f"{path} is no checkpoint that can be read: it is damaged, of another kind, or holds code") from None
     described = content.get("fer") if isinstance(content, dict) else None
     if not isinstance(described, dict) or "state_dict" not in content:

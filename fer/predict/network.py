@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer.data.images import cores
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.results import CHECKPOINTS, METRICS, RECORD
+from fer.results import CHECKPOINTS, COMBINED, METRICS, RECORD
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +37,7 @@ class Network(Protocol):
 
     @property
     def tests(self) -> Mapping[str, Any]:
-        """Test set -> `accuracy` (0..1) and number of `faces`, as far as they are known."""
+        """Test set -> `accuracy` (0..1), number of `faces` and `recall` of each emotion (0..1), as far as known."""
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Computes the probability of each emotion, float32 (N, 7), of faces, uint8 (N, H, W) or (N, H, W, 3)."""
@@ -56,8 +56,11 @@ class TorchNetwork:
     def __init__(self, module: nn.Module, recipe: Mapping[str, Any], tests: Mapping[str, Any], device: str | None = None) -> None:
         import torch
 
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.module = module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.module = module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+            raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
         self.recipe, self.tests = recipe, tests
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -96,10 +99,13 @@ class OnnxNetwork:
         described = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         if described is None:
             raise UserError(f"{file} does not describe its emotions and faces: export it with python -m fer.export RUN")
-        content = json.loads(described)
-        self.recipe, self.tests = content["recipe"], content["tests"]
-        if self.recipe["emotions"] != list(EMOTIONS):
-            raise UserError(f"{file} knows the emotions {self.recipe['emotions']}; this version knows {list(EMOTIONS)}")
+        try:
+            content = json.loads(described)
+            self.recipe, self.tests, emotions = content["recipe"], content["tests"], content["recipe"]["emotions"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{file} describes itself in a way that this version cannot read: export it again") from None
+        if emotions != list(EMOTIONS):
+            raise UserError(f"{file} knows the emotions {emotions}; this version knows {list(EMOTIONS)}")
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
@@ -136,7 +142,12 @@ def tests(metrics: Path) -> dict[str, Any]:
     if not metrics.is_file():
         return {}
     found = json.loads(metrics.read_text())["test"]
-    return {name: {"accuracy": values["accuracy"], "faces": sum(values["support"])} for name, values in found.items()}
+    if len(found) == 2:  # one test set, and the same faces again as all of them
+        found.pop(COMBINED, None)
+    return {
+        name: {"accuracy": values["accuracy"], "faces": sum(values["support"]), "recall": values["recall"]}
+        for name, values in found.items()
+    }
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from fer.errors import UserError
 VIDEOS: frozenset[str] = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".gif", ".3gp"})
 """Suffixes, in lower case, of the files that count as videos."""
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's own words about damaged files; ours come as a sentence
+# What OpenCV and FFmpeg say about damaged files; ours comes as a sentence.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True)

@@ -204,3 +204,43 @@ def faces(
         axes.text(left + width / 2, top - 0.04 * height, text, fontsize=8, color=colour, ha="center", va="bottom")
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     return figure
+
+
+def explanations(
+    images: NDArray[np.uint8],
+    overlays: NDArray[np.uint8],
+    emotion: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    title: str,
+    columns: int = 5,
+) -> Figure:
+    """Draws a row per emotion: faces that show it, each beside what spoke for what was predicted.
+
+    Args:
+        images: Faces, uint8 (N, H, W) or (N, H, W, 3).
+        overlays: The same with Grad-CAM laid over, uint8 (N, H, W, 3) RGB.
+        emotion: True class of each, int64 (N,).
+        probabilities: Predicted probabilities, float32 (N, 7).
+        title: Title of the figure.
+        columns: Faces in a row, at most.
+    """
+    height, width = images.shape[1:3]
+    across, down, margin = round(width * 2.12), round(height * 1.24), round(width * 0.95)
+    sheet = np.full((len(EMOTIONS) * down, margin + columns * across, 3), 255, np.uint8)
+    figure = Figure(figsize=(11, 11 * sheet.shape[0] / sheet.shape[1] + 0.4))
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / figure.get_figheight())
+    axes = figure.add_axes((0.005, 0.005, 0.99, 1 - 0.4 / figure.get_figheight()))
+    axes.axis("off")
+    for label, name in enumerate(EMOTIONS):
+        top = (label + 1) * down - height
+        axes.text(margin - 0.1 * width, top + height / 2, name, fontsize=10, ha="right", va="center")
+        for column, face in enumerate(np.flatnonzero(emotion == label)[:columns]):
+            left = margin + column * across
+            grey = images[face] if images.ndim == 4 else np.repeat(images[face][..., None], 3, axis=2)
+            sheet[top : top + height, left : left + 2 * width] = np.concatenate([grey, overlays[face]], axis=1)
+            guess = int(probabilities[face].argmax())
+            text = f"{EMOTIONS[guess]} {probabilities[face, guess]:.0%}"
+            colour = _RIGHT if guess == label else _WRONG
+            axes.text(left + width, top - 0.03 * height, text, fontsize=8, color=colour, ha="center", va="bottom")
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    return figure

@@ -12,11 +12,14 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
+from torch import nn
 
 from fer.console import console, metrics_table, summary_table
 from fer.data.audit import seen
 from fer.emotions import EMOTIONS
+from fer.errors import UserError
 from fer.metrics import evaluate, plain
+from fer.model.explain import gradcam, overlay
 from fer.report import board, figures, run
 from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS, TRAINING
 
@@ -107,6 +110,7 @@ def report(
     (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
 
     _draw(folder, data.faces.images[rows], data.faces.emotion[rows], probabilities, history)
+    _explain(folder, classifier.network, data.faces.images[rows], data.faces.emotion[rows], probabilities)
     _show_on_board(trainer, folder, tests, config, trained)
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
@@ -128,6 +132,23 @@ def _draw(
         run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
 
 
+def _explain(
+    folder: Path, network: nn.Module, images: NDArray[np.uint8], emotion: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> None:
+    """Draws what spoke for what was predicted, for some faces of each emotion."""
+    chosen = run.some(emotion, 5 * len(EMOTIONS))
+    images = images[chosen]
+    try:
+        heat = gradcam(network, images, probabilities[chosen].argmax(1))
+    except UserError as error:  # a network of another kind is no worse for it
+        console.print(f"There is no explanations.png: {error}", soft_wrap=True)
+        return
+    overlays = np.stack([overlay(image, each) for image, each in zip(images, heat, strict=True)])
+    title = "what spoke for what was predicted (Grad-CAM)"
+    figure = figures.explanations(images, overlays, emotion[chosen], probabilities[chosen], title)
+    run.save(figure, folder / "explanations.png")
+
+
 def _of(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
     return predictions if name == COMBINED else predictions[predictions["source"] == name]
 
@@ -147,7 +168,7 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
 def _show_on_board(
     trainer: L.Trainer, folder: Path, tests: Mapping[str, Any], config: Mapping[str, Any], trained: Mapping[str, float]
 ) -> None:
-    for pattern in ("confusion_matrix_*.png", "faces.png", "mistakes.png", "learning_curves.png"):
+    for pattern in ("confusion_matrix_*.png", "faces.png", "mistakes.png", "explanations.png", "learning_curves.png"):
         for picture in sorted(folder.glob(pattern)):
             board.add_picture(trainer, f"test/{picture.stem}", picture)
     names = [COMBINED, *(name for name in tests if name != COMBINED)]

@@ -74,7 +74,7 @@ def page(predictor: Predictor, name: str) -> gr.Blocks:
                 gr.Examples([[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))], picture)
             with gr.Column():
                 outputs = [
-                    gr.Image(label="Faces", height=360, format="png"),
+                    gr.Image(label="Faces", height=360, format="png", buttons=["download", "fullscreen"]),
                     gr.HTML(label="Probabilities"),
                     gr.Dataframe(label="Table", headers=list(output.COLUMNS), wrap=False),
                     gr.DownloadButton("Download the table", size="sm"),
@@ -83,7 +83,7 @@ def page(predictor: Predictor, name: str) -> gr.Blocks:
         with gr.Tab("Webcam"), gr.Row():
             camera = gr.Image(label="Webcam", sources=["webcam"], type="numpy", streaming=True)
             with gr.Column():
-                live = [gr.Image(label="Faces", format="jpeg"), gr.HTML(label="Probabilities")]
+                live = [gr.Image(label="Faces", format="jpeg", buttons=[]), gr.HTML(label="Probabilities")]
             camera.stream(app.webcam, camera, live, stream_every=0.2, show_progress="hidden", api_name="webcam", **alone)
         with gr.Tab("Video"), gr.Row():
             with gr.Column():
@@ -116,7 +116,7 @@ class _App:
         """Finds the faces of a picture; gives the annotated picture, bars, table and CSV."""
         if not file:
             return None, "", None, None
-        with _told():
+        with _told(file):
             frame = Frame(read_image(Path(file)), Still(Path(file).name))
             faces = self._predictor.predict(frame.image)
             heat = self._predictor.explain(faces) if explain else None
@@ -140,12 +140,12 @@ class _App:
     def video(self, file: str | None, smooth: float = 0.0, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
         """Finds the faces of every frame of a video; gives the annotated video, a summary and CSV."""
         if not file:
-            raise gr.Error("There is no video yet: choose one first.")
+            raise gr.Error("There is no video yet: choose one first.", print_exception=False)
         folder = self._new()
         table, film = folder / "predictions.csv", folder / "faces.webm"
         seconds: dict[str, float] = dict.fromkeys(EMOTIONS, 0.0)
         writer = None
-        with _told():
+        with _told(file):
             source = Video.open(Path(file))
             with closing(output.Table(table, "csv")) as rows:
                 for frame, faces in stream(self._predictor, [source], _raise, smooth):
@@ -171,12 +171,13 @@ class _App:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Shows a user's mistake as a message in the page, which lives on."""
+def _told(file: str) -> Iterator[None]:
+    """Shows a mistake about an uploaded file as a message in the page, which lives on."""
     try:
         yield
     except UserError as error:
-        raise gr.Error(str(error)) from None
+        message = str(error).replace(str(Path(file).parent) + os.sep, "")  # where it lies here is none of the visitor's business
+        raise gr.Error(message, print_exception=False) from None
 
 
 def _raise(error: UserError) -> None:
@@ -184,10 +185,16 @@ def _raise(error: UserError) -> None:
 
 
 def _about(predictor: Predictor, name: str) -> str:
+    """Says what looks at the pictures, and how well it did on its test faces."""
     tests = predictor.network.tests
-    results = ", ".join(f"{test} {result['accuracy']:.1%} of {result['faces']:,} faces" for test, result in tests.items())
-    measured = f"on its test faces right in: {results}" if results else "its accuracy is not known"
-    return f"Model: {name} ({measured}). Faces: {predictor.detector.name}."
+    results = [f"{test} {result['accuracy']:.0%} of {result['faces']:,} faces" for test, result in tests.items()]
+    lines = [f"**Model:** {name}, {'right on ' + ', '.join(results) if results else 'whose accuracy is not known'}."]
+    if tests:
+        recall = list(tests.values())[-1]["recall"]  # of all sets, where there are several
+        lines += [
+            "It recognises " + ", ".join(f"{emotion} {share:.0%}" for emotion, share in zip(EMOTIONS, recall, strict=True)) + "."
+        ]
+    return " ".join([*lines, f"**Faces:** {predictor.detector.name}."])
 
 
 def _bars(faces: Sequence[tuple[int, Face]], heat: NDArray[np.float32] | None = None) -> str:
