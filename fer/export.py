@@ -81,7 +81,7 @@ def export(network: TorchNetwork, path: Path, licence: str = _LICENCE) -> None:
         import onnx
         import onnxscript  # noqa: F401, what torch.onnx writes with
     except ImportError:
-        raise UserError("export needs onnx, onnxscript and onnxruntime: pip install 'fer-lightning[onnx]'") from None
+        raise UserError("export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscript onnxruntime") from None
     size, channels = network.recipe["image"]["size"], network.recipe["image"]["channels"]
     example = torch.zeros(2, channels, size, size, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -139,8 +139,7 @@ def quantize(path: Path, faces: NDArray[np.uint8], out: Path) -> None:
         """Yields the faces in batches of 64."""
 
         def __init__(self) -> None:
-            planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
-            self._batches = iter([np.ascontiguousarray(planes[at : at + 64]) for at in range(0, len(planes), 64)])
+            self._batches = iter(networks.batches(faces, 64))
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             """Gives the next batch."""
@@ -185,12 +184,12 @@ def main() -> None:
 
     faces, emotion = data.faces.images[data.parts.test], data.faces.emotion[data.parts.test]
     expected = original(faces)
-    export(original, path, arguments.licence)
-    exported = OnnxNetwork(path)
-    check = compare(exported(faces), expected)
-    if check.difference > TOLERANCE or check.same < 1:
-        path.unlink()
-        raise SystemExit(f"error: the exported network differs from the original ({check}); nothing was kept")
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as draft:
+        export(original, Path(draft, path.name), arguments.licence)
+        check = compare(OnnxNetwork(Path(draft, path.name))(faces), expected)
+        if check.difference > TOLERANCE or check.same < 1:
+            raise SystemExit(f"error: the exported network differs from the original ({check}); nothing was kept")
+        Path(draft, path.name).replace(path)
     console.print(
         f"{path}: checked on {check.faces:,} test faces, largest difference in probability {check.difference:.1e}, the same top "
         "emotion on all",
@@ -199,21 +198,21 @@ def main() -> None:
     if arguments.int8:
         small = path.with_stem(path.stem + "_int8")
         quantize(path, data.faces.images[data.parts.train[:_CALIBRATION]], small)
-        _report_int8(console, small, exported, faces, emotion)
+        _report_int8(console, path, small, faces, emotion)
     if arguments.weights:
         slim = path.with_suffix(".ckpt")
         checkpoint.write(slim, original.module, {**original.recipe, "tests": dict(original.tests)})
         console.print(f"{slim}: weights and recipe alone, {slim.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
 
-def _report_int8(console: Console, path: Path, full: Network, faces: NDArray[np.uint8], emotion: NDArray[np.int64]) -> None:
-    small = OnnxNetwork(path)
+def _report_int8(console: Console, path: Path, quantized: Path, faces: NDArray[np.uint8], emotion: NDArray[np.int64]) -> None:
+    full, small = OnnxNetwork(path), OnnxNetwork(quantized)
     before, after = (float((network(faces).argmax(1) == emotion).mean()) for network in (full, small))
     batch = np.resize(faces, (64, *faces.shape[1:]))
     slow, fast = milliseconds(full, batch), milliseconds(small, batch)
     console.print(
-        f"{path}: accuracy {after:.4f} instead of {before:.4f} on {len(faces):,} test faces; {fast:.2f} instead of {slow:.2f} ms "
-        f"a face in batches of 64",
+        f"{quantized}: accuracy {after:.4f} instead of {before:.4f} on {len(faces):,} test faces; {fast:.2f} instead of "
+        f"{slow:.2f} ms a face in batches of 64",
         soft_wrap=True,
     )
 

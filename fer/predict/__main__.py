@@ -1,6 +1,6 @@
 """Finds faces in pictures, folders, videos and cameras and says what they show.
 
-Writes predictions.csv (or .jsonl) with a row per face and frame, and annotated pictures and videos.
+Writes predictions.csv (or .jsonl) with a row per face and frame, and pictures and videos with boxes into annotated/.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from fer.data.images import progress
@@ -26,30 +28,21 @@ from fer.predict.stream import Result, stream
 def main() -> None:
     """Predicts on what is named; ends with 1 where something named could not be read."""
     arguments = _parser().parse_args()
-    problems: list[str] = []
-
-    def fail(error: UserError | str) -> None:
-        problems.append(str(error))
-        Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
-
     predictor = options.predictor(arguments)
     if arguments.explain:
         predictor.explain([])  # an ONNX file cannot, which is better known now than after an hour
     found = sources.find(arguments.inputs)
-    for problem in found.problems:
-        fail(problem)
-    if not found.sources:
-        raise SystemExit(1)
-
     folder = arguments.out or Path(f"runs/predict_{datetime.now():%Y-%m-%d_%H-%M-%S}")
     table = folder / f"predictions.{arguments.format}"
-    if table.exists():
-        raise UserError(f"--out {folder}: there is a {table.name} already; name another folder")
+    pictures = folder / "annotated"
+    for taken in (table, pictures):
+        if taken.exists():
+            raise UserError(f"--out {folder}: there is a {taken.name} already; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    results = stream(predictor, found.sources, fail, arguments.smooth)
+    results = stream(predictor, found.sources, lambda error: found.problems.append(str(error)), arguments.smooth)
     known = all(source.count for source in found.sources)
     total = sum(source.count for source in found.sources) if known else None
-    gallery = None if arguments.table_only else output.Gallery(folder, found.sources)
+    gallery = None if arguments.table_only else output.Gallery(pictures, found.sources)
     frames, faceless, emotions, interrupted = 0, 0, Counter[str](), False
     with closing(output.Table(table, arguments.format)) as rows:
         try:
@@ -57,34 +50,30 @@ def main() -> None:
                 frames += 1
                 faceless += not result.faces
                 emotions.update(face.emotion for _, face in result.faces)
-                _write(result, rows, gallery, predictor, arguments.explain)
+                rows.write(*result)
+                if gallery:
+                    gallery.write(result.frame, _annotated(result, predictor, arguments.explain))
         except KeyboardInterrupt:
             interrupted = True
         finally:
             if gallery:
                 gallery.close()
-    _summary(Console(highlight=False), folder, frames, faceless, emotions, found.others, len(problems))
+    for problem in found.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    _summary(Console(highlight=False), folder, frames, faceless, emotions, found)
     if interrupted and not any(isinstance(source, sources.Camera) for source in found.sources):
         raise KeyboardInterrupt
-    if problems:
+    if found.problems:
         raise SystemExit(1)
 
 
-def _write(result: Result, rows: output.Table, gallery: output.Gallery | None, predictor: Predictor, explain: bool) -> None:
+def _annotated(result: Result, predictor: Predictor, explain: bool) -> NDArray[np.uint8]:
     frame, faces = result
-    for number, face in faces:
-        rows.write(output.row(frame, number, face))
-    if not faces:
-        rows.write(output.row(frame))
-    if gallery:
-        heat = predictor.explain([face for _, face in faces]) if explain else None
-        several = len(faces) > 1 or frame.source.rate
-        gallery.write(frame, annotate(frame.image, [(f"{number}" if several else "", face) for number, face in faces], heat))
+    heat = predictor.explain([face for _, face in faces]) if explain else None
+    return annotate(frame.image, faces, numbered=len(faces) > 1 or frame.source.rate > 0, heat=heat)
 
 
-def _summary(
-    console: Console, folder: Path, frames: int, faceless: int, emotions: Counter[str], others: int, problems: int
-) -> None:
+def _summary(console: Console, folder: Path, frames: int, faceless: int, emotions: Counter[str], found: sources.Found) -> None:
     listed = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.most_common())
     faces = emotions.total()
     console.print(
@@ -97,10 +86,10 @@ def _summary(
             "found with a lower --min-face, turned ones with YuNet",
             soft_wrap=True,
         )
-    if others:
-        console.print(f"{others:,} files in the folders are neither pictures nor videos and were left aside")
-    if problems:
-        console.print(f"{problems:,} could not be read, see above")
+    if found.others:
+        console.print(f"{found.others:,} files in the folders are neither pictures nor videos and were left aside")
+    if found.problems:
+        console.print(f"{len(found.problems):,} could not be read, see above")
     console.print(f"Everything is in {folder}", soft_wrap=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -24,13 +24,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def annotate(
-    image: NDArray[np.uint8], faces: Iterable[tuple[str, Face]], heat: NDArray[np.float32] | None = None
+    image: NDArray[np.uint8], faces: Sequence[tuple[int, Face]], numbered: bool, heat: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
     """Frames each face, and writes its emotion and probability above it.
 
     Args:
         image: uint8 (H, W) grey or (H, W, 3) RGB; it is left as it is.
-        faces: Words before the emotion, such as a number, and the face.
+        faces: Number and face.
+        numbered: Whether to write the numbers too.
         heat: What spoke for each face's emotion, float32 (N, S, S) in 0..1, to be laid over it; None for nothing.
 
     Returns:
@@ -38,10 +39,11 @@ def annotate(
     """
     drawn: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
     unit = max(1.0, min(drawn.shape[:2]) / 480)  # of a line's width, so that it can be seen in large pictures
-    for number, (words, face) in enumerate(faces):
+    for at, (number, face) in enumerate(faces):
         if heat is not None:
-            _lay(drawn, face, heat[number])
-        _frame(drawn, face, f"{words} {face.emotion} {face.probabilities.max():.0%}".strip(), unit)
+            _lay(drawn, face, heat[at])
+        text = f"{face.emotion} {face.probabilities.max():.0%}"
+        _frame(drawn, face, f"{number} {text}" if numbered else text, unit)
     return drawn
 
 

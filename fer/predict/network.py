@@ -25,8 +25,6 @@ SHIPPED = Path(__file__).parent / "shipped.ckpt"
 METADATA = "fer"
 """Key of an ONNX file's metadata under which the recipe stands, as JSON."""
 
-_BATCH = 256
-
 
 class Network(Protocol):
     """A trained network with what it says about itself."""
@@ -70,7 +68,7 @@ class TorchNetwork:
         from fer.model.networks import to_input
 
         with torch.inference_mode():
-            parts = [self.module(to_input(torch.from_numpy(batch).to(self.device))).softmax(1).cpu() for batch in _batches(faces)]
+            parts = [self.module(to_input(torch.from_numpy(batch).to(self.device))).softmax(1).cpu() for batch in batches(faces)]
         return torch.cat(parts).numpy() if parts else _nothing()
 
 
@@ -88,7 +86,7 @@ class OnnxNetwork:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError("an ONNX model needs ONNX Runtime: pip install 'fer-lightning[onnx]'") from None
+            raise UserError("an ONNX model needs ONNX Runtime: pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.log_severity_level = 4
@@ -109,7 +107,7 @@ class OnnxNetwork:
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
-        parts = [self._session.run(None, {"faces": batch})[0] for batch in _batches(faces)]
+        parts = [self._session.run(None, {"faces": batch})[0] for batch in batches(faces)]
         return np.concatenate(parts) if parts else _nothing()
 
 
@@ -157,10 +155,10 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _batches(faces: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Cuts faces into batches, uint8 (B, C, H, W)."""
+def batches(faces: NDArray[np.uint8], size: int = 256) -> list[NDArray[np.uint8]]:
+    """Cuts faces, uint8 (N, H, W) or (N, H, W, 3), into batches, uint8 (B, C, H, W)."""
     planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
-    return [np.ascontiguousarray(planes[start : start + _BATCH]) for start in range(0, len(planes), _BATCH)]
+    return [np.ascontiguousarray(planes[start : start + size]) for start in range(0, len(planes), size)]
 
 
 def _nothing() -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,15 +29,16 @@ are empty. `time` is in seconds; `face` is 1, 2, ... in a picture, and a face's 
 Format = Literal["csv", "jsonl"]
 
 
-def row(frame: Frame, number: int | None = None, face: Face | None = None) -> dict[str, Any]:
-    """Makes the row of one face, or of a frame without any."""
-    values: dict[str, Any] = dict.fromkeys(COLUMNS)
-    values |= {"file": frame.source.name, "frame": frame.number, "time": round(frame.time, 3), "face": number}
-    if face is not None:
-        values |= dict(zip(("left", "top", "width", "height"), face.box, strict=True))
-        values |= {"confidence": round(face.confidence, 4), "emotion": face.emotion}
-        values |= dict(zip(EMOTIONS, (round(float(value), 6) for value in face.probabilities), strict=True))
-    return values
+def rows(frame: Frame, faces: Sequence[tuple[int, Face]]) -> list[dict[str, Any]]:
+    """Makes the rows of a frame: one for each face with its number, or one that says there is none."""
+    common = {"file": frame.source.name, "frame": frame.number, "time": round(frame.time, 3)}
+    return [dict.fromkeys(COLUMNS) | common | _of(number, face) for number, face in faces] or [dict.fromkeys(COLUMNS) | common]
+
+
+def _of(number: int, face: Face) -> dict[str, Any]:
+    values: dict[str, Any] = {"face": number, "confidence": round(face.confidence, 4), "emotion": face.emotion}
+    values |= dict(zip(("left", "top", "width", "height"), face.box, strict=True))
+    return values | {emotion: round(float(value), 6) for emotion, value in zip(EMOTIONS, face.probabilities, strict=True)}
 
 
 class Table:
@@ -54,12 +55,13 @@ class Table:
         if self._writer:
             self._writer.writeheader()
 
-    def write(self, values: Mapping[str, Any]) -> None:
-        """Writes one row."""
-        if self._writer:
-            self._writer.writerow(values)
-        else:
-            self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    def write(self, frame: Frame, faces: Sequence[tuple[int, Face]]) -> None:
+        """Writes the rows of a frame."""
+        for values in rows(frame, faces):
+            if self._writer:
+                self._writer.writerow(values)
+            else:
+                self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Ends the file."""
@@ -75,8 +77,8 @@ class Gallery:
     """
 
     def __init__(self, root: Path, sources: Sequence[Source]) -> None:
-        files = [os.path.abspath(source.name) for source in sources]
-        self._root, self._above = root, os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
+        folders = [os.path.dirname(os.path.abspath(source.name)) for source in sources]
+        self._root, self._above = root, os.path.commonpath(folders) if folders else ""
         self._source: Source | None = None
         self._video: cv2.VideoWriter | None = None
 

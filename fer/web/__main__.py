@@ -17,7 +17,7 @@ def main() -> None:
     try:
         from fer.web.page import THEME, page
     except ImportError as error:
-        raise UserError(f"the web page needs gradio ({error}): pip install 'fer-lightning[web]'") from None
+        raise UserError(f"the web page needs gradio ({error}): pip install gradio") from None
     name = str(arguments.model or "the one that comes along")
     try:
         page(predictor, name).launch(

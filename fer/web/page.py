@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +121,18 @@ class _App:
             faces = self._predictor.predict(frame.image)
             heat = self._predictor.explain(faces) if explain else None
         numbered = list(enumerate(faces, 1))
-        rows = [output.row(frame, number, face) for number, face in numbered] or [output.row(frame)]
-        several = len(faces) > 1
-        drawn = annotate(frame.image, [(str(number) if several else "", face) for number, face in numbered], heat)
         path = self._new() / "predictions.csv"
         with closing(output.Table(path, "csv")) as table:
-            for row in rows:
-                table.write(row)
-        return drawn, _bars(numbered, heat), pd.DataFrame(rows), str(path)
+            table.write(frame, numbered)
+        drawn = annotate(frame.image, numbered, len(faces) > 1, heat)
+        return drawn, _bars(numbered, heat), pd.DataFrame(output.rows(frame, numbered)), str(path)
 
     def webcam(self, image: NDArray[np.uint8] | None) -> tuple[Any, ...]:
         """Finds the faces of a webcam's frame; gives the annotated frame and bars."""
         if image is None:
             return None, ""
         numbered = list(enumerate(self._predictor.predict(image), 1))
-        return annotate(image, [("", face) for _, face in numbered]), _bars(numbered)
+        return annotate(image, numbered, len(numbered) > 1), _bars(numbered)
 
     def video(self, file: str | None, smooth: float = 0.0, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
         """Finds the faces of every frame of a video; gives the annotated video, a summary and CSV."""
@@ -144,22 +141,18 @@ class _App:
         folder = self._new()
         table, film = folder / "predictions.csv", folder / "faces.webm"
         seconds: dict[str, float] = dict.fromkeys(EMOTIONS, 0.0)
-        writer = None
-        with _told(file):
+        with _told(file), closing(output.Table(table, "csv")) as rows, ExitStack() as ending:
             source = Video.open(Path(file))
-            with closing(output.Table(table, "csv")) as rows:
-                for frame, faces in stream(self._predictor, [source], _raise, smooth):
-                    progress((frame.number, source.count or None), unit="frames")
-                    writer = writer or output.video_writer(film, frame)
-                    drawn = annotate(frame.image, [(str(number), face) for number, face in faces])
-                    writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-                    for number, face in faces:
-                        rows.write(output.row(frame, number, face))
-                        seconds[face.emotion] += 1 / source.rate
-                    if not faces:
-                        rows.write(output.row(frame))
-        if writer is not None:
-            writer.release()
+            writer = None
+            for frame, faces in stream(self._predictor, [source], _raise, smooth):
+                progress((frame.number, source.count or None), unit="frames")
+                if writer is None:
+                    writer = output.video_writer(film, frame)
+                    ending.callback(writer.release)
+                writer.write(cv2.cvtColor(annotate(frame.image, faces, numbered=True), cv2.COLOR_RGB2BGR))
+                rows.write(frame, faces)
+                for _, face in faces:
+                    seconds[face.emotion] += 1 / source.rate
         return str(film), _summary(seconds), str(table)
 
     def _new(self) -> Path:

@@ -4,7 +4,16 @@ Pastes FER2013's test images (PrivateTest) into larger pictures and compares the
 the images lie. The medians of the last lines are what `side` and `down` of a detector are multiplied with and added to;
 with the right constants they are 1 and 0.
 
-2026-11-24, 1,000 images of 48 to 288 pixels in pictures of 640x480, opencv 4.14:
+2026-11-24, 1,000 images of 48 to 288 pixels in pictures of 640x480, opencv 4.14, with the constants in place:
+
+    Haar cascade: found 0.723, false 0.023 a picture
+      side  median  1.000, 10 to 90 %:  0.857 to  1.206
+      right median  0.000, 10 to 90 %: -0.037 to  0.057
+      down  median  0.004, 10 to 90 %: -0.028 to  0.069
+    YuNet: found 0.878, false 0.001 a picture
+      side  median  1.005, 10 to 90 %:  0.823 to  1.263
+      right median -0.004, 10 to 90 %: -0.058 to  0.056
+      down  median  0.001, 10 to 90 %: -0.056 to  0.077
 """
 
 from __future__ import annotations

@@ -64,10 +64,10 @@ def test_a_folder_gives_a_table_and_annotated_pictures(pictures, tmp_path):
     for column in ("left", "top", "width"):  # upright, whatever the format
         assert found[column].max() - found[column].min() <= 12
     for name in ("more/face.jpg", "turned.jpg", "grey.png", "alpha.png", "deep.png", "nobody.png"):
-        with Image.open(tmp_path / "out" / name) as annotated:
+        with Image.open(tmp_path / "out/annotated" / name) as annotated:
             assert annotated.size == ((120, 90) if name == "nobody.png" else (512, 512))
             assert annotated.mode == "RGB"
-    drawn = np.asarray(Image.open(tmp_path / "out/grey.png")).astype(int)
+    drawn = np.asarray(Image.open(tmp_path / "out/annotated/grey.png")).astype(int)
     assert (np.ptp(drawn, axis=2) > 60).sum() > 300  # a coloured frame on a grey picture
 
 
@@ -79,8 +79,8 @@ def test_patterns_several_folders_and_json_lines(pictures, tmp_path):
     assert [row["file"] for row in rows][-1] == "other/grey.png"
     assert rows[-1]["happy"] > 0.5
     assert [row["emotion"] for row in rows if row["file"] == "pictures/nobody.png"] == [None]
-    assert (tmp_path / "out/pictures/grey.png").exists()
-    assert (tmp_path / "out/other/grey.png").exists()
+    assert (tmp_path / "out/annotated/pictures/grey.png").exists()
+    assert (tmp_path / "out/annotated/other/grey.png").exists()
 
 
 def test_a_video_gives_a_row_a_frame_and_a_video(tmp_path):
@@ -92,7 +92,7 @@ def test_a_video_gives_a_row_a_frame_and_a_video(tmp_path):
     np.testing.assert_allclose(table["time"], np.arange(70) / 25, atol=1e-3)
     assert set(table["face"]) == {1}
     assert table["left"].iloc[38] - table["left"].iloc[0] == pytest.approx(76, abs=8)
-    capture = cv2.VideoCapture(str(tmp_path / "out/walk.mp4"))
+    capture = cv2.VideoCapture(str(tmp_path / "out/annotated/walk.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 70
     assert capture.get(cv2.CAP_PROP_FPS) == 25
     predict(tmp_path, "walk.mp4", "--out", "raw", "--table-only", "--min-face", "0.15")
@@ -179,6 +179,13 @@ def test_results_are_not_overwritten(tmp_path):
     _, told = predict(tmp_path, ASTRONAUT, "--out", "out", code=2)
     assert told == "error: --out out: there is a predictions.csv already; name another folder\n"
     assert (tmp_path / "out/predictions.csv").read_text() == "precious"
+
+
+def test_originals_are_not_written_over(pictures, tmp_path):
+    before = {path: path.read_bytes() for path in pictures.rglob("*.*")}
+    predict(tmp_path, "pictures", "--out", "pictures")
+    assert {path: path.read_bytes() for path in before} == before
+    assert (pictures / "annotated/grey.png").exists()
 
 
 def test_an_onnx_model_cannot_be_explained(tmp_path, onnx_file):
