@@ -180,12 +180,14 @@ def _raise(error: UserError) -> None:
 def _about(predictor: Predictor, name: str) -> str:
     """Says what looks at the pictures, and how well it did on its test faces."""
     tests = predictor.network.tests
-    results = [f"{test} {result['accuracy']:.0%} of {result['faces']:,} faces" for test, result in tests.items()]
+    results = [f"{result['accuracy']:.0%} of the {result['faces']:,} test faces of {test}" for test, result in tests.items()]
     lines = [f"**Model:** {name}, {'right on ' + ', '.join(results) if results else 'whose accuracy is not known'}."]
     if tests:
         recall = list(tests.values())[-1]["recall"]  # of all sets, where there are several
         lines += [
-            "It recognises " + ", ".join(f"{emotion} {share:.0%}" for emotion, share in zip(EMOTIONS, recall, strict=True)) + "."
+            "Of each emotion it finds "
+            + ", ".join(f"{emotion} {share:.0%}" for emotion, share in zip(EMOTIONS, recall, strict=True))
+            + "."
         ]
     return " ".join([*lines, f"**Faces:** {predictor.detector.name}."])
 
