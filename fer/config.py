@@ -95,7 +95,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                     return _failed(error, config)
                 if not _is_users_mistake(error):
                     raise
-                raise UserError(_sentence(error)) from None
+                errors.fail(_sentence(error))  # Hydra would put words of its own before an exception
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
                 raise SystemExit(143 if stop.code is None else 130) from None
 

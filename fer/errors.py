@@ -6,6 +6,7 @@ import difflib
 import functools
 import sys
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -29,6 +30,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return "known are " + ", ".join(known)
 
 
+def fail(error: UserError | str) -> NoReturn:
+    """Prints one sentence on standard error and ends with exit code 2."""
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
 def friendly(program: Callable[[], None]) -> Callable[[], None]:
     """Makes a program end with one sentence on standard error and exit code 2 where the user made a mistake."""
 
@@ -37,8 +44,7 @@ def friendly(program: Callable[[], None]) -> Callable[[], None]:
         try:
             program()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
+            fail(error)
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
             raise SystemExit(130) from None

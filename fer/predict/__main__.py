@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +25,15 @@ from fer.predict.predictor import Predictor
 from fer.predict.stream import Result, stream
 
 
+@dataclass
+class _Tally:
+    """What was seen so far."""
+
+    frames: int = 0
+    faceless: int = 0
+    emotions: Counter[str] = field(default_factory=Counter)
+
+
 @friendly
 def main() -> None:
     """Predicts on what is named; ends with 1 where something named could not be read."""
@@ -31,40 +41,52 @@ def main() -> None:
     predictor = options.predictor(arguments)
     if arguments.explain:
         predictor.explain([])  # an ONNX file cannot, which is better known now than after an hour
-    found = sources.find(arguments.inputs)
-    folder = arguments.out or Path(f"runs/predict_{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    table = folder / f"predictions.{arguments.format}"
-    pictures = folder / "annotated"
-    for taken in (table, pictures):
-        if taken.exists():
-            raise UserError(f"--out {folder}: there is a {taken.name} already; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    results = stream(predictor, found.sources, lambda error: found.problems.append(str(error)), arguments.smooth)
-    known = all(source.count for source in found.sources)
-    total = sum(source.count for source in found.sources) if known else None
-    gallery = None if arguments.table_only else output.Gallery(pictures, found.sources)
-    frames, faceless, emotions, interrupted = 0, 0, Counter[str](), False
-    with closing(output.Table(table, arguments.format)) as rows:
+    found, tally, interrupted = sources.find(arguments.inputs), _Tally(), False
+    if found.sources:
+        folder, table, pictures = _places(arguments)
+        results = stream(predictor, found.sources, lambda error: found.problems.append(str(error)), arguments.smooth)
+        known = all(source.count for source in found.sources)
+        total = sum(source.count for source in found.sources) if known else None
         try:
-            for result in progress(results, "Predicting", total):
-                frames += 1
-                faceless += not result.faces
-                emotions.update(face.emotion for _, face in result.faces)
-                rows.write(*result)
-                if gallery:
-                    gallery.write(result.frame, _annotated(result, predictor, arguments.explain))
+            with (
+                closing(output.Table(table, arguments.format)) as rows,
+                closing(output.Gallery(pictures, found.sources)) as gallery,
+            ):
+                for result in progress(results, "Predicting", total):
+                    _count(result, tally)
+                    rows.write(*result)
+                    if not arguments.table_only:
+                        gallery.write(result.frame, _annotated(result, predictor, arguments.explain))
         except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            if gallery:
-                gallery.close()
+            interrupted = not any(isinstance(source, sources.Camera) for source in found.sources)  # whose only end it is
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)
-    _summary(Console(highlight=False), folder, frames, faceless, emotions, found)
-    if interrupted and not any(isinstance(source, sources.Camera) for source in found.sources):
+    if found.sources:
+        _summary(Console(highlight=False), folder, tally, found)
+    if interrupted:
         raise KeyboardInterrupt
     if found.problems:
         raise SystemExit(1)
+
+
+def _places(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
+    """Makes the folder to write into; gives it, the table's file and the folder of the pictures, which are yet to be."""
+    folder = arguments.out or Path(f"runs/predict_{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    table, pictures = folder / f"predictions.{arguments.format}", folder / "annotated"
+    for taken in (table, pictures):
+        if taken.exists():
+            raise UserError(f"--out {folder}: there is a {taken.name} already; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: no folder can be made there ({error.strerror}); name another") from None
+    return folder, table, pictures
+
+
+def _count(result: Result, tally: _Tally) -> None:
+    tally.frames += 1
+    tally.faceless += not result.faces
+    tally.emotions.update(face.emotion for _, face in result.faces)
 
 
 def _annotated(result: Result, predictor: Predictor, explain: bool) -> NDArray[np.uint8]:
@@ -73,17 +95,15 @@ def _annotated(result: Result, predictor: Predictor, explain: bool) -> NDArray[n
     return annotate(frame.image, faces, numbered=len(faces) > 1 or frame.source.rate > 0, heat=heat)
 
 
-def _summary(console: Console, folder: Path, frames: int, faceless: int, emotions: Counter[str], found: sources.Found) -> None:
-    listed = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.most_common())
-    faces = emotions.total()
-    console.print(
-        f"{faces:,} face{'s' * (faces != 1)} in {frames:,} picture{'s' * (frames != 1)} or frames"
-        + (f": {listed}" if listed else "")
-    )
-    if faceless:
+def _summary(console: Console, folder: Path, tally: _Tally, found: sources.Found) -> None:
+    listed = ", ".join(f"{count:,} {emotion}" for emotion, count in tally.emotions.most_common())
+    faces, frames = tally.emotions.total(), tally.frames
+    seen = f"{faces:,} face{'s' * (faces != 1)} in {frames:,} picture{'s' * (frames != 1)} or frames"
+    console.print(f"{seen}: {listed}" if listed else seen)
+    if tally.faceless:
         console.print(
-            f"No face was found in {faceless:,} of them: if these are crops of faces already, use --faces whole; small faces are "
-            "found with a lower --min-face, turned ones with YuNet",
+            f"No face was found in {tally.faceless:,} of them: if these are crops of faces already, use --faces whole; small "
+            "faces are found with a lower --min-face, turned ones with YuNet",
             soft_wrap=True,
         )
     if found.others:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -16,7 +20,7 @@ import pytest
 from PIL import Image
 
 from fer.emotions import EMOTIONS
-from tests.conftest import run_program
+from tests.conftest import environment, run_program
 from tests.predict.conftest import ASTRONAUT, write_video
 
 MODULE = ("-m", "fer.predict")
@@ -165,12 +169,37 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(tmp_path):
         (["--min-face", "0"], "a smallest face of 0.0: expected a share of the shorter side, above 0 and up to 1"),
         (["--smooth", "-1"], "a smoothing of -1.0 seconds: expected 0 (none) or more"),
         (["--device", "abacus"], "--device abacus"),
+        (["--out", f"{ASTRONAUT}/out"], "no folder can be made there (Not a directory); name another"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, words, message):
     _, told = predict(tmp_path, ASTRONAUT, "--out", "out", *words, code=2)
     assert told.count("\n") == 1, told
     assert message in told
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    write_video(tmp_path / "long.mp4", 1500)
+    command = [sys.executable, *MODULE, "long.mp4", "--out", "out"]
+    # where the tests run in the background, shells have them and their children ignore Ctrl-C
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, **ignoring)
+    until = time.monotonic() + 120
+    while not (tmp_path / "out/annotated/long.mp4").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1].strip() == "Interrupted."
+    assert process.returncode == 130
+    frames = pd.read_csv(tmp_path / "out/predictions.csv")["frame"].nunique()
+    assert 0 < frames < 1500
+    assert cv2.VideoCapture(str(tmp_path / "out/annotated/long.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) in (frames, frames - 1)
+
+
+def test_where_nothing_can_be_read_nothing_is_written(tmp_path):
+    said, told = predict(tmp_path, "nix.jpg", code=1)
+    assert (said, told) == ("", "error: there is no file, folder or camera nix.jpg\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_not_overwritten(tmp_path):
