@@ -131,7 +131,8 @@ class _App:
         """Finds the faces of a webcam's frame; gives the annotated frame and bars."""
         if image is None:
             return None, ""
-        numbered = list(enumerate(self._predictor.predict(image), 1))
+        (faces,) = self._predictor.classify([self._predictor.find(image, moving=True)])
+        numbered = list(enumerate(faces, 1))
         return annotate(image, numbered, len(numbered) > 1), _bars(numbered)
 
     def video(self, file: str | None, smooth: float = 0.0, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
