@@ -132,14 +132,16 @@ def read(model: str | Path | None = None, device: str | None = None) -> Network:
     from fer.model import checkpoint
 
     module, recipe = checkpoint.load(path)
-    return TorchNetwork(module, recipe, recipe.get("tests") or tests(path.parent.parent / METRICS), device)
+    return TorchNetwork(module, recipe, recipe.get("tests") or tests(path), device)
 
 
-def tests(metrics: Path) -> dict[str, Any]:
-    """Reads how a run did on each test set from its metrics.json; nothing where there is none."""
-    if not metrics.is_file():
+def tests(weights: Path) -> dict[str, Any]:
+    """Reads how a checkpoint did on each test set from its run's metrics.json; nothing where others were tested or none."""
+    metrics = weights.parent.parent / METRICS
+    content = json.loads(metrics.read_text()) if metrics.is_file() else {}
+    if "tested" not in content or weights.name != Path(CHECKPOINTS[content["tested"]]).name:
         return {}
-    found = json.loads(metrics.read_text())["test"]
+    found = content["test"]
     if len(found) == 2:  # one test set, and the same faces again as all of them
         found.pop(COMBINED, None)
     return {

@@ -109,8 +109,10 @@ def test_a_run_folder_gives_the_weights_it_tested(tmp_path):
         (run / "config.yaml").write_text(f"test: {test}\n")
         assert fer.load(run).image_size == size
     kdef = {"accuracy": 0.5, "support": [1, 2, 3, 0, 0, 0, 0], "recall": [1, 0.5, 0, 0, 0, 0, 0]}
-    (run / "metrics.json").write_text(json.dumps({"test": {"kdef": kdef, "combined": kdef}}))
+    (run / "metrics.json").write_text(json.dumps({"tested": "last", "test": {"kdef": kdef, "combined": kdef}}))
     assert fer.load(run).network.tests == {"kdef": {"accuracy": 0.5, "faces": 6, "recall": kdef["recall"]}}
+    assert fer.load(run / "checkpoints/last.ckpt").network.tests == fer.load(run).network.tests
+    assert fer.load(run / "checkpoints/best.ckpt").network.tests == {}  # which were not what was tested
 
 
 def test_a_model_that_is_none_is_refused(tmp_path):
