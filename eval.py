@@ -12,7 +12,7 @@ from fer.results import CHECKPOINTS, TRAINING
 
 
 @command("eval")
-def main(config: DictConfig) -> float:
+def main(config: DictConfig) -> float | None:
     """Rebuilds data and network from what the run recorded, tests, reports; gives the recorded validation accuracy."""
     import pandas as pd
     from hydra.core.hydra_config import HydraConfig

@@ -12,21 +12,24 @@ from fer.results import CHECKPOINTS, RECORD, TRAINING
 
 
 @command("train")
-def main(config: DictConfig) -> float:
+def main(config: DictConfig) -> float | None:
     """Composes, seeds, fits, tests the chosen weights, reports; gives the validation accuracy of those weights."""
     import lightning as L
     from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate
+    from lightning.pytorch.utilities import rank_zero_only
 
     from fer.console import console
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
+    from fer.model.layers import keep_memory
     from fer.report import finish
     from fer.report.callbacks import callbacks
 
     began = time.perf_counter()
+    keep_memory()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    OmegaConf.save(config, folder / RECORD)
+    rank_zero_only(OmegaConf.save)(config, folder / RECORD)
     L.seed_everything(config.seed, workers=True, verbose=False)
 
     plain = as_dict(config)  # before Hydra puts values in the place of interpolations
@@ -34,7 +37,7 @@ def main(config: DictConfig) -> float:
     data.prepare_data()
     data.setup()
     finish.show_data(folder, data)
-    data.training.to_csv(folder / TRAINING, index=False)
+    rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
 
     classifier = Classifier(
         network=instantiate(config.model, _convert_="all"),
@@ -44,6 +47,7 @@ def main(config: DictConfig) -> float:
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
         loss_weights=data.loss_weights,
+        compile_mode=config.compile,
     )
     trainer = instantiate(
         config.trainer,

@@ -37,7 +37,11 @@ from fer.results import FAILED, RECORD
 CONF = Path(__file__).resolve().parent.parent / "conf"
 """Folder of the YAML files."""
 
-_CHOICES = {"contempt": ("as_neutral", "drop"), "test": ("last", "best")}
+_CHOICES = {
+    "contempt": ("as_neutral", "drop"),
+    "test": ("last", "best"),
+    "compile": (None, "default", "reduce-overhead", "max-autotune"),
+}
 
 
 @dataclass
@@ -61,6 +65,7 @@ class TrainConfig:
     early_stopping: int | None = None
     test: str = MISSING
     contempt: str = MISSING
+    compile: str | None = None
     resume: str | None = None
 
 
@@ -88,6 +93,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
         def checked(config: DictConfig) -> float | None:
             try:
                 check(config)
+                _one_device_a_job(config)
                 quieten()
                 return function(config)
             except Exception as error:
@@ -108,6 +114,15 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
         return program
 
     return decorate
+
+
+def _one_device_a_job(config: DictConfig) -> None:
+    """Keeps a sweep from starting processes that would each start the sweep again."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN and "ddp" in str((config.trainer or {}).get("strategy", "")):
+        raise UserError(
+            "a sweep trains each job on one device: leave trainer=ddp out of it and run its jobs side by side with "
+            "hydra/launcher=parallel or slurm, or train a single run with trainer=ddp"
+        )
 
 
 def _failed(error: Exception, config: DictConfig) -> float:
@@ -228,9 +243,29 @@ def recorded(place: str, key: str) -> DictConfig:
 
 
 def _register_resolvers() -> None:
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    now = _started()
     OmegaConf.register_new_resolver("run_folder", lambda resume: resume or f"runs/{now}", replace=True)
     OmegaConf.register_new_resolver("eval_folder", lambda run: f"{run}/eval/{now}" if run else f"runs/eval_{now}", replace=True)
+
+
+def _started() -> str:
+    """Names a run by its start; processes that belong to one run take the name of the first of them."""
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_JOB_ID" in os.environ:
+        return f"slurm_{os.environ['SLURM_JOB_ID']}"
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ:  # started by torchrun
+        global _meeting
+        from torch.distributed.rendezvous import rendezvous
+
+        _meeting, rank, _ = next(rendezvous("env://"))
+        if rank == 0:
+            _meeting.set("fer/started", now)
+        now = _meeting.get("fer/started").decode()
+    return now
+
+
+_meeting: Any = None
+"""Where the processes of one run meet; it lives as long as the program, since others may come late."""
 
 
 def check(config: DictConfig) -> None:
@@ -245,7 +280,7 @@ def check(config: DictConfig) -> None:
         raise UserError(_sentence(error)) from None
     for key, choices in _CHOICES.items():
         if plain[key] not in choices:
-            raise UserError(f"{key}={plain[key]}: expected {' or '.join(choices)}")
+            raise UserError(f"{key}={plain[key]}: expected {' or '.join(choice or 'null' for choice in choices)}")
     for key in ("epochs", "batch_size", "early_stopping"):
         if plain[key] is not None and plain[key] < 1:
             raise UserError(f"{key}={plain[key]}: expected 1 or more")

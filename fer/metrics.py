@@ -20,18 +20,19 @@ from fer.emotions import EMOTIONS
 from fer.results import PER_CLASS
 
 
-def classification_metrics() -> MetricCollection:
-    """Makes the metrics of one stage or test set.
+def classification_metrics(together: bool = True) -> MetricCollection:
+    """Makes the metrics of one stage or test set, of all processes `together` or of this one alone.
 
-    Update it with the keywords `preds`, int64 (B,), and `target`, int64 (B,), both 0..6, and `value`, the mean loss of
-    the batch, with `weight`, its number of faces.
+    Update it with the keywords `preds`, int64 (N,), and `target`, int64 (N,), both 0..6, and `value`, the mean loss of
+    each batch, with `weight`, its number of faces, both (batches,) or one number.
 
     Returns:
         `accuracy` (a share, 0..1), `precision`, `recall` and `f1` (0..1 per emotion, (7,); 0 where a class is neither
         predicted nor there), `confusion_matrix` (int64 (7, 7), rows are the true class) and `loss` (mean, nats).
     """
     # Arguments are checked by Faces, once; checking them here would wait for the GPU at every batch.
-    each: dict[str, Any] = {"num_classes": len(EMOTIONS), "validate_args": False}
+    processes: dict[str, Any] = {"sync_on_compute": together}
+    each: dict[str, Any] = {"num_classes": len(EMOTIONS), "validate_args": False, **processes}
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(average="micro", **each),
@@ -39,7 +40,7 @@ def classification_metrics() -> MetricCollection:
             "recall": MulticlassRecall(average="none", **each),
             "f1": MulticlassF1Score(average="none", **each),
             "confusion_matrix": MulticlassConfusionMatrix(**each),
-            "loss": MeanMetric(),
+            "loss": MeanMetric(**processes),
         }
     )
 
@@ -70,7 +71,7 @@ def evaluate(emotion: Tensor, probabilities: Tensor) -> dict[str, Any]:
         emotion: True classes, int64 (N,).
         probabilities: float (N, 7).
     """
-    collection = classification_metrics()
+    collection = classification_metrics(together=False)
     loss = torch.nn.functional.nll_loss(probabilities.clamp_min(1e-12).log(), emotion)
     collection.update(preds=probabilities.argmax(1), target=emotion, value=loss, weight=len(emotion))
     return plain(collection.compute())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fer.data import cache
 from fer.data.audit import SEEN_BY
-from fer.data.augment import Augmentation
+from fer.data.augment import Augmentation, BatchAugmentation
 from fer.data.balance import Balance, Selection
 from fer.data.demo import draw_data_sets
 from fer.data.faces import Faces, OnError
@@ -53,7 +54,7 @@ class FacesDataModule(L.LightningDataModule):
         readers: Name -> reader of each data set to merge.
         balance: Chooses the faces to keep.
         split: Divides them into three parts.
-        augment: Changes training faces; None leaves them as they are.
+        augment: Changes training faces, one by one on the CPU or batch by batch where the network is; None leaves them.
         train_on: Names of the data sets that train and validate; the others only test. None: all of them.
         root: Folder of the raw folders; only used when faces are drawn.
         scale: None reads what is there; a number first draws demo faces at this share of the real counts into `root`.
@@ -63,7 +64,9 @@ class FacesDataModule(L.LightningDataModule):
         cache_dir: Folder of the cache; None reads the raw folders every time.
         batch_size: Faces per training batch.
         eval_batch_size: Faces per validation and test batch.
-        workers: Processes that make batches beside the training process.
+        workers: Processes that make batches beside the training process; none where the faces lie on the device.
+        resident: Whether the faces lie on a GPU as a whole, uint8, so that batches are made there; None where they take
+            less than half of its free memory.
         seed: Seed of balance, split, order and augmentation.
     """
 
@@ -72,7 +75,7 @@ class FacesDataModule(L.LightningDataModule):
         readers: Mapping[str, Reader],
         balance: Balance,
         split: Split,
-        augment: Augmentation | None = None,
+        augment: Augmentation | BatchAugmentation | None = None,
         train_on: list[str] | None = None,
         root: str = "data",
         scale: float | None = None,
@@ -83,6 +86,7 @@ class FacesDataModule(L.LightningDataModule):
         batch_size: int = 64,
         eval_batch_size: int = 256,
         workers: int = 0,
+        resident: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -103,12 +107,14 @@ class FacesDataModule(L.LightningDataModule):
         self.root, self.scale = root, scale
         self.image_size, self.channels, self.on_error, self.cache_dir = image_size, channels, on_error, cache_dir
         self.batch_size, self.eval_batch_size, self.workers, self.seed = batch_size, eval_batch_size, workers, seed
+        self.resident = resident
         self.faces: Faces
         self.parts: Parts
         self.chances: NDArray[np.float64] | None = None
         self.loss_weights: NDArray[np.float32] | None = None
         self.counts: dict[str, Any] = {}
         self.dropped: dict[str, int] = {}
+        self._tensors: _Tensors | None = None
 
     def prepare_data(self) -> None:
         """Draws the demo faces if they are wanted and not there yet."""
@@ -195,19 +201,37 @@ class FacesDataModule(L.LightningDataModule):
             raise UserError("test faces were asked for during training: nothing may be chosen by them; use validation faces")
         return [self._loader(rows, self.eval_batch_size) for rows in self.test_sets.values()]
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments a training batch where the network is."""
+        if isinstance(self.augment, BatchAugmentation) and self.trainer and self.trainer.training:
+            return batch._replace(images=self.augment(batch.images, batch.row, (self.seed, self.trainer.current_epoch)))
+        return batch
+
     def _loader(self, rows: NDArray[np.int64], batch_size: int, training: bool = False) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        each = self.augment if training and isinstance(self.augment, Augmentation) else None
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if self._tensors is None:
+            self._tensors = _Tensors.of(self.faces)
+            if device.type == "cuda" and not isinstance(self.augment, Augmentation) and self._fits(device):
+                self._tensors = self._tensors.to(device)
+        place = self._tensors.images.device
+        workers = self.workers if place.type == "cpu" else 0
+        chances = self.chances if training else None
         return DataLoader(
-            FacesDataset(self.faces, rows, self.augment if training else None, self.seed),
-            sampler=BatchSampler(len(rows), batch_size, training, self.seed, rank, world, self.chances if training else None),
+            FacesDataset(self._tensors, torch.from_numpy(rows).to(place), each, self.seed),
+            sampler=BatchSampler(len(rows), batch_size, training, self.seed, rank, world, chances, place),
             batch_size=None,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda" and place.type == "cpu",
             # Lightning would seed workers from, and Python's default base seed advance, the global generator,
             # and with it every dropout mask after it.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _fits(self, device: torch.device) -> bool:
+        return self.resident if self.resident is not None else 2 * self.faces.images.nbytes < torch.cuda.mem_get_info(device)[0]
 
 
 def _disjoint(parts: Parts) -> Parts:
@@ -219,37 +243,56 @@ def _disjoint(parts: Parts) -> Parts:
     return parts
 
 
+class _Tensors(NamedTuple):
+    """`Faces` as tensors on one device: uint8 (N, H, W[, 3]), int64 (N,), and votes, float32 (N, 7), or None."""
+
+    images: Tensor
+    emotion: Tensor
+    votes: Tensor | None
+
+    @classmethod
+    def of(cls, faces: Faces) -> _Tensors:
+        """Shares the memory of faces on the CPU."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*not writable.*")  # the cache is mapped for reading, and only read here
+            images, emotion = torch.from_numpy(faces.images), torch.from_numpy(faces.emotion)
+            return cls(images, emotion, None if faces.votes is None else torch.from_numpy(faces.votes))
+
+    def to(self, device: torch.device) -> _Tensors:
+        """Copies them to a device."""
+        votes = None if self.votes is None else self.votes.to(device)
+        return _Tensors(self.images.to(device), self.emotion.to(device), votes)
+
+
 class FacesDataset(Dataset[Batch]):
-    """Batches of some rows of `Faces`: an item is a whole batch.
+    """Batches of some faces: an item is a whole batch, taken by one index selection on the device where they lie.
 
     Args:
-        faces: Where the rows lie.
-        rows: Rows to serve, int64 (N,).
-        augment: Changes each face; None leaves them as they are and takes a batch by one index selection.
+        faces: All of them.
+        rows: Rows to serve, int64 (N,), on the same device.
+        augment: Changes each face, on the CPU; None leaves them as they are.
         seed: Seed of the changes.
     """
 
-    def __init__(self, faces: Faces, rows: NDArray[np.int64], augment: Augmentation | None, seed: int) -> None:
-        self.images, self.emotion, self.rows, self.votes = faces.images, faces.emotion, rows, faces.votes
-        self.augment, self.seed = augment, seed
+    def __init__(self, faces: _Tensors, rows: Tensor, augment: Augmentation | None, seed: int) -> None:
+        self.faces, self.rows, self.augment, self.seed = faces, rows, augment, seed
 
-    def __getitem__(self, batch: tuple[int, NDArray[np.int64]]) -> Batch:
+    def __getitem__(self, batch: tuple[int, Tensor]) -> Batch:
         """Gives one batch for (epoch, positions in `rows`)."""
         epoch, positions = batch
         rows = self.rows[positions]
-        images = self.images[rows]
+        images = self.faces.images.index_select(0, rows)
         if self.augment:
+            pictures = images.numpy()
             for place, row in enumerate(rows.tolist()):
-                images[place] = self.augment(images[place], (self.seed, epoch, row))
-        tensor = torch.from_numpy(np.ascontiguousarray(images))
-        tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-        emotion = torch.from_numpy(self.emotion[rows])
-        target = emotion if self.votes is None else torch.from_numpy(self.votes[rows])
-        return Batch(tensor, emotion, torch.from_numpy(rows), target)
+                pictures[place] = self.augment(pictures[place], (self.seed, epoch, row))
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        emotion = self.faces.emotion[rows]
+        return Batch(images, emotion, rows, emotion if self.faces.votes is None else self.faces.votes[rows])
 
 
-class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
-    """Positions of each batch, the same for the same seed and epoch whatever came before.
+class BatchSampler(Sampler[tuple[int, Tensor]]):
+    """Positions of each batch, int64 (B,), the same for the same seed and epoch whatever came before.
 
     In training every process gets the same number of batches, the last few positions being used twice if need be; in
     evaluation every position belongs to exactly one process.
@@ -264,6 +307,7 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
         world: Number of processes.
         chances: Probability of each position at every draw of a training epoch, which then draws with replacement;
             None draws each position once.
+        device: Where the positions are wanted; they go there once an epoch.
     """
 
     def __init__(
@@ -275,9 +319,10 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
         rank: int = 0,
         world: int = 1,
         chances: NDArray[np.float64] | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.size, self.batch_size, self.training, self.seed = size, batch_size, training, seed
-        self.rank, self.world, self.chances = rank, world, chances
+        self.rank, self.world, self.chances, self.device = rank, world, chances, device
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -293,7 +338,7 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
         alone = self.training and rest == 1 and full > 0 and self.batch_size > 1
         return full + (rest > 0 and not alone)
 
-    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         positions = np.arange(self.size)
         if self.training:
             rng = np.random.default_rng([self.seed, 3, self.epoch])
@@ -302,7 +347,7 @@ class BatchSampler(Sampler[tuple[int, NDArray[np.int64]]]):
             else:
                 positions = rng.choice(self.size, self.size, p=self.chances)
             positions = np.resize(positions, self._share() * self.world)
-        positions = positions[self.rank :: self.world]
+        mine = torch.from_numpy(np.ascontiguousarray(positions[self.rank :: self.world])).to(self.device)
         for at in range(count := len(self)):
-            end = len(positions) if at == count - 1 else (at + 1) * self.batch_size
-            yield self.epoch, positions[at * self.batch_size : end]
+            end = len(mine) if at == count - 1 else (at + 1) * self.batch_size
+            yield self.epoch, mine[at * self.batch_size : end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -42,8 +43,9 @@ class Faces(Protocol):
 class Classifier(L.LightningModule):
     """Trains and tests a network on batches of uint8 faces.
 
-    After a stage, `computed` holds its metrics, and after testing those of every test set and of all combined;
-    `predictions` then gives the probabilities of each face. `history` has a row of plain numbers per epoch.
+    After a stage, `computed` holds its metrics, and after testing those of every test set and of all combined; `tested`
+    then holds what `fer.metrics.Predictions` gives. `history` has a row of plain numbers per epoch. Within an epoch nothing
+    waits for the device: what was predicted stays there, and the metrics take it up at its end.
 
     Args:
         network: From float faces (N, C, H, W) in 0..1 to logits (N, 7).
@@ -53,6 +55,7 @@ class Classifier(L.LightningModule):
         test_sets: Names of the test loaders, in their order.
         label_smoothing: Share of each target spread over all classes, 0..1.
         loss_weights: Weight of each class in the training loss, (7,); None weighs all faces alike.
+        compile_mode: Mode of `torch.compile` in which the network is trained and tested; None leaves it as it is.
     """
 
     loss_weights: Tensor | None
@@ -66,6 +69,7 @@ class Classifier(L.LightningModule):
         test_sets: Sequence[str] = (),
         label_smoothing: float = 0.0,
         loss_weights: Sequence[float] | None = None,
+        compile_mode: str | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # twice as fast as the default on most CPUs and GPUs
@@ -78,6 +82,10 @@ class Classifier(L.LightningModule):
         self.val_metrics = classification_metrics()
         self.test_metrics = nn.ModuleDict({name: classification_metrics() for name in [*self.test_sets, COMBINED]})
         self.predictions = Predictions()
+        self.tested: tuple[Tensor, Tensor] | None = None
+        if compile_mode is not None:
+            self.network.compile(mode=compile_mode)
+        self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
         self.computed: dict[str, dict[str, Tensor]] = {}
         self.history: list[dict[str, float]] = []
         self._rng_state: Tensor | None = None
@@ -87,27 +95,26 @@ class Classifier(L.LightningModule):
         logits: Tensor = self.network(to_input(images))
         return logits
 
-    def _step(self, batch: Faces, *metrics: nn.Module) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Faces, *stages: str) -> tuple[Tensor, Tensor]:
         logits = self(batch.images)
         training: dict[str, Any] = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing} if self.training else {}
         loss = F.cross_entropy(logits, batch.target, **training)
-        predicted, value = logits.detach().argmax(1), loss.detach()
-        for collection in metrics:
-            assert isinstance(collection, MetricCollection)
-            collection.update(preds=predicted, target=batch.emotion, value=value, weight=len(predicted))
+        predicted = logits.detach().argmax(1)
+        for stage in stages:
+            self._batches[stage].append((predicted, batch.emotion, loss.detach()))
         return loss, logits
 
     def training_step(self, batch: Faces, batch_idx: int) -> Tensor:
         """Gives the loss of one batch."""
-        return self._step(batch, self.train_metrics)[0]
+        return self._step(batch, "train")[0]
 
     def validation_step(self, batch: Faces, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
-        self._step(batch, self.val_metrics)
+        self._step(batch, "val")
 
     def test_step(self, batch: Faces, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds one batch to the metrics of its test set and of all combined."""
-        _, logits = self._step(batch, self.test_metrics[self.test_sets[dataloader_idx]], self.test_metrics[COMBINED])
+        _, logits = self._step(batch, f"test/{self.test_sets[dataloader_idx]}", f"test/{COMBINED}")
         self.predictions.update(batch.row, logits)
 
     def on_train_epoch_end(self) -> None:
@@ -123,12 +130,17 @@ class Classifier(L.LightningModule):
         self._finish("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Computes and logs the metrics of every test set."""
+        """Computes and logs the metrics of every test set, and gathers what was predicted."""
         for name, collection in self.test_metrics.items():
             self._finish(f"test/{name}", collection)
+        self.tested = self.predictions.compute()
 
     def _finish(self, stage: str, collection: nn.Module) -> None:
         assert isinstance(collection, MetricCollection)
+        if batches := self._batches.pop(stage, []):  # of several processes, one may have had no face of a small test set
+            predicted, emotion, losses = zip(*batches, strict=True)
+            sizes = torch.tensor([len(each) for each in predicted], device=self.device)
+            collection.update(preds=torch.cat(predicted), target=torch.cat(emotion), value=torch.stack(losses), weight=sizes)
         values = self.computed[stage] = collection.compute()
         collection.reset()
         self.log_dict({f"{stage}/{name}": values[name] for name in ("loss", "accuracy")})

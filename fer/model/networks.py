@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fer.emotions import EMOTIONS
+from fer.model.layers import Conv2d, norm_pool_relu_dropout
 
 
 def to_input(images: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class ThesisCNN(nn.Module):
         for count, kernel in zip(filters, kernel_sizes, strict=True):
             # Pooling before ReLU gives the same values and gradients (ReLU is monotone) for a quarter of its work.
             blocks += [
-                nn.Conv2d(width, count, kernel, padding="same"),
+                Conv2d(width, count, kernel, padding="same"),
                 nn.BatchNorm2d(count, bn_eps, bn_momentum),
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
@@ -105,7 +106,10 @@ class ThesisCNN(nn.Module):
         Returns:
             Logits, float (N, classes).
         """
-        logits: Tensor = self.classifier(self.features(images))
+        for start in range(0, len(self.features), 5):
+            convolution, *rest = self.features[start : start + 5]
+            images = norm_pool_relu_dropout(convolution(images), *rest)
+        logits: Tensor = self.classifier(images)
         return logits
 
 

@@ -43,7 +43,7 @@ class Record(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves a checkpoint to resume from before the first batch."""
-        if not (self.folder / CHECKPOINTS["last"]).exists():
+        if trainer.ckpt_path is None:
             trainer.save_checkpoint(self.folder / CHECKPOINTS["last"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

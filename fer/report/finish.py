@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import nn
 
@@ -40,6 +41,7 @@ _UNKNOWN = (
 )
 
 
+@rank_zero_only
 def show_data(folder: Path, data: FacesDataModule) -> None:
     """Prints how many faces there are at each stage, and writes counts.csv and left_out.csv."""
     console.print()
@@ -54,6 +56,7 @@ def show_data(folder: Path, data: FacesDataModule) -> None:
     run.write_data(folder, data.counts, left_out)
 
 
+@rank_zero_only
 def report(
     folder: Path,
     tested: str,
@@ -82,7 +85,8 @@ def report(
         The validation accuracy of the tested weights (NaN if they never saw validation), for sweeps to compare.
     """
     tests = {name.removeprefix("test/"): plain(values) for name, values in classifier.computed.items() if name.startswith("test/")}
-    rows, probabilities = (values.cpu().numpy() for values in classifier.predictions.compute())
+    assert classifier.tested is not None
+    rows, probabilities = (values.cpu().numpy() for values in classifier.tested)
     table = data.faces.table.iloc[rows]
     predictions = run.predictions(table, "unknown" if training is None else seen(training, table), probabilities)
     clean = _clean(tests, predictions)

@@ -33,7 +33,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n")
 
 
-_PLACES = ("resume", "run", "checkpoint", "data.cache_dir", "data.root", "data.workers", "data.eval_batch_size", "data.on_error")
+_PLACES = (
+    "resume", "run", "checkpoint", "compile", "optimizer.fused", "data.cache_dir", "data.root", "data.workers", "data.resident",
+    "data.eval_batch_size", "data.on_error",
+)  # fmt: skip
 """Settings that say where and how a run ran, not what it was."""
 
 
