@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -193,26 +194,37 @@ def _near_groups(
     """
     first = np.unique(digest, return_index=True)[1]
     first = first[~empty[first]]
-    pairs = near_pairs(perceptual_hash(images[first]), distance)
+    # Pictures of one hash have the same neighbours: they are one node, which stands where the first of them stood.
+    hashes, where, node, alike = np.unique(
+        perceptual_hash(images[first]), return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(where, kind="stable")
+    place = np.argsort(order, kind="stable")
+    hashes, alike, node = hashes[order], alike[order], place[node]
+    pairs = near_pairs(hashes, distance)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     both = both[np.argsort(both[:, 0], kind="stable")]
-    centres, starts, counts = np.unique(both[:, 0], return_index=True, return_counts=True)
-    groups = np.full(len(first), -1)
-    for number in np.argsort(-counts, kind="stable"):
-        centre, near = centres[number], both[starts[number] : starts[number] + counts[number], 1]
+    starts = np.searchsorted(both[:, 0], np.arange(len(hashes) + 1))
+    neighbours = alike - 1 + np.bincount(both[:, 0], weights=alike[both[:, 1]], minlength=len(hashes)).astype(np.int64)
+    groups = np.full(len(hashes), -1)
+    for centre in np.argsort(-neighbours, kind="stable"):
+        if not neighbours[centre]:
+            break
+        near = both[starts[centre] : starts[centre + 1], 1]
         free = near[groups[near] < 0]
-        if groups[centre] < 0 and len(free):
+        if groups[centre] < 0 and (len(free) or alike[centre] > 1):
             groups[centre] = groups[free] = centre
     of_digest = np.full(digest.max(initial=-1) + 1, -1)
-    of_digest[digest[first]] = groups
+    of_digest[digest[first]] = groups[node]
     return of_digest[digest]
 
 
 def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
     """Finds all pairs of hashes that differ in few bits.
 
-    The hashes are cut into distance + 1 bands: of two that differ in `distance` bits or fewer, one band at least is
-    equal, so that only hashes that share a band are compared.
+    The hashes are cut into distance + k bands: of two that differ in `distance` bits or fewer, k bands at least are
+    equal, so that only hashes that share some k bands are compared. k grows with the number of hashes, so that few
+    share them by chance and the time grows with the number, not with its square.
 
     Args:
         hashes: uint64 (N,).
@@ -221,16 +233,22 @@ def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
     Returns:
         Pairs of positions, int64 (M, 2), the lower one first, sorted.
     """
-    edges = np.linspace(0, 64, distance + 2).astype(int)
+
+    def work(equal: int) -> float:  # sorting once for each choice of bands, and comparing what shares them by chance
+        return comb(distance + equal, equal) * (20 + len(hashes) / 2 ** (64 * equal / (distance + equal)))
+
+    equal = min(range(1, 65 - distance), key=work)
+    edges = np.linspace(0, 64, distance + equal + 1).astype(int)
+    bands = [((1 << int(high - low)) - 1) << int(low) for low, high in pairwise(edges)]
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
-    for low, high in pairwise(edges):
-        band = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        order = np.argsort(band, kind="stable")
-        band, ordered = band[order], hashes[order]
-        places = np.arange(len(hashes) - 1)  # positions in the order that have the same band as the one `step` further on
+    for chosen in combinations(bands, equal):
+        shared = hashes & np.uint64(sum(chosen))
+        order = np.argsort(shared, kind="stable")
+        shared, ordered = shared[order], hashes[order]
+        places = np.arange(len(hashes) - 1)  # positions in the order that share their bands with the one `step` further on
         for step in range(1, len(hashes)):
             places = places[: np.searchsorted(places, len(hashes) - step)]
-            places = places[band[places] == band[places + step]]
+            places = places[shared[places] == shared[places + step]]
             if not len(places):
                 break
             near = places[np.bitwise_count(ordered[places] ^ ordered[places + step]) <= distance]

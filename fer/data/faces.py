@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -124,14 +129,50 @@ class Faces:
         """Puts data sets of one picture size behind each other; where one has votes, labels of others become such."""
         if len(parts) == 1:
             return parts[0]
+        size = sum(len(part) for part in parts)
+        images = room((size, *parts[0].images.shape[1:]))
+        np.concatenate([part.images for part in parts], out=images)
         one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
         votes = [one_hot[part.emotion] if part.votes is None else part.votes for part in parts]
         return cls(
-            np.concatenate([part.images for part in parts]),
+            images,
             pd.concat([part.table for part in parts], ignore_index=True),
             pd.concat([part.left_out for part in parts], ignore_index=True),
             np.concatenate(votes) if any(part.votes is not None for part in parts) else None,
         )
+
+
+def room(shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Makes an array to fill: in memory, or, where it would take more than half of it, in a temporary file.
+
+    The file lies in the folder for temporary files (TMPDIR) and goes with the array.
+
+    Args:
+        shape: Of the array.
+
+    Returns:
+        uint8, of any content. Memory is taken only as the array is filled.
+    """
+    if math.prod(shape) <= _memory() // 2:
+        return np.empty(tuple(shape), np.uint8)
+    with tempfile.TemporaryFile(prefix="fer-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=tuple(shape))
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or less in a container or a cluster's job."""
+    limits = [1 << 62]  # plenty, where the system does not tell
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kinds, place = line.split(":", 2)
+            if kinds in ("", "memory"):  # version 2 or 1
+                root, name = ("/sys/fs/cgroup", "memory.max") if not kinds else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                for folder in (f"{root}/{place}", root):
+                    with contextlib.suppress(OSError, ValueError):
+                        limits.append(int(Path(folder, name).read_text()))
+    return min(limits)
 
 
 def digests(images: NDArray[np.uint8]) -> list[str]:

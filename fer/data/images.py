@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
-from fer.data.faces import OnError
+from fer.data.faces import OnError, room
 from fer.errors import UserError
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ def read_images(
         UserError: A file is damaged and `on_error` is "stop".
     """
     shape = (len(paths), image_size, image_size, *((3,) if channels == 3 else ()))
-    images = np.empty(shape, np.uint8)
+    images = room(shape)
     problems: dict[int, str] = {}
 
     def load(position: int) -> None:
