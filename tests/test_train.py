@@ -267,3 +267,47 @@ def test_data_command_prints_the_tables_and_the_errors_of_the_thesis(demo, tmp_p
     result = run_program("-m", "fer.data", "data=thesis", cwd=tmp_path)
     assert result.returncode == 2
     assert "the folder data/fer2013 does not exist" in result.stderr
+
+
+LAUNCHERS = {"lightning": [], "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_one_network_and_test_every_face_once(launcher, demo, tmp_path):
+    options = ["epochs=1", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "augment=device"]
+    arguments = [*SMALL[:3], "data.scale=null", f"data.root={demo}", *options]
+    result = run_program(*LAUNCHERS[launcher], REPOSITORY / "train.py", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("epoch 1/1: ") == result.stdout.count("Everything is in") == 1
+    (folder,) = (tmp_path / "runs").iterdir()
+    found = json.loads((folder / "metrics.json").read_text())
+    predictions = pd.read_csv(folder / "predictions.csv")
+    assert len(predictions) == len(set(predictions["file"])) == sum(found["test"]["combined"]["support"])
+    assert (
+        sum(found["test"]["combined"]["support"])
+        == pd.read_csv(folder / "counts.csv").query("stage == 'test'")[[*EMOTIONS]].sum().sum()
+    )
+    again = run_program(REPOSITORY / "eval.py", f"run={folder}", "trainer=cpu", "hydra.run.dir=eval", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    one = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    for name, values in found["test"].items():
+        assert values["confusion_matrix"] == one["test"][name]["confusion_matrix"]
+        assert values["loss"] == pytest.approx(one["test"][name]["loss"], abs=2e-6)
+
+
+def test_a_sweep_does_not_start_processes_that_start_the_sweep(tmp_path):
+    result = run_program(REPOSITORY / "train.py", "-m", "seed=0,1", "trainer=ddp", "data.scale=0.01", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "a sweep trains each job on one device: leave trainer=ddp out of it" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_the_gpu_recipe_compiles_and_its_checkpoint_is_a_plain_one(demo, tmp_path):
+    network = ["model.filters=[4]", "model.kernel_sizes=[3]", "model.dense=[]"]
+    options = ["trainer=gpu", "trainer.accelerator=cpu", "epochs=1", "dataset=[kdef]", "augment=device", "hydra.run.dir=run"]
+    result = run_program(REPOSITORY / "train.py", *network, "data.scale=null", f"data.root={demo}", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    network, described = checkpoint.load(tmp_path / "run/checkpoints/last.ckpt")
+    assert described["config"]["compile"] == "default"
+    faces = torch.zeros(2, 1, 48, 48)
+    assert network(faces).dtype == torch.float32

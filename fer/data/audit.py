@@ -196,7 +196,7 @@ def _near_groups(
     first = first[~empty[first]]
     # Pictures of one hash have the same neighbours: they are one node, which stands where the first of them stood.
     hashes, where, node, alike = np.unique(
-        perceptual_hash(images[first]), return_index=True, return_inverse=True, return_counts=True
+        perceptual_hash(images)[first], return_index=True, return_inverse=True, return_counts=True
     )
     order = np.argsort(where, kind="stable")
     place = np.argsort(order, kind="stable")

@@ -93,6 +93,26 @@ def test_near_pairs_are_those_of_comparing_all(distance):
     assert list(map(tuple, near_pairs(both, distance).tolist())) == every
 
 
+def test_many_hashes_take_another_way_to_the_same_pairs():
+    rng = np.random.default_rng(5)
+    hashes = rng.integers(0, 2**64, 12_000, np.uint64)
+    for bit in range(8):  # the second thousand differs from the first in up to 8 bits
+        hashes[1000:2000] = (hashes[:1000] if bit == 0 else hashes[1000:2000]) ^ (
+            np.uint64(1) << rng.integers(0, 64, 1000, np.uint64)
+        )
+    hashes[2000:2100] = hashes[:100]
+    blocks = np.split(np.arange(len(hashes)), 24)
+    every = [
+        np.stack([rows[a], b], axis=1)
+        for rows in blocks
+        for a, b in [np.nonzero(np.bitwise_count(hashes[rows, None] ^ hashes[None]) <= 8)]
+    ]
+    every = np.concatenate(every)
+    every = every[every[:, 0] < every[:, 1]]
+    assert len(every) > 1000
+    np.testing.assert_array_equal(near_pairs(hashes, 8), every)
+
+
 def test_the_command_writes_tables_and_a_contact_sheet_even_without_a_split(tmp_path):
     rows = [(n % 6, photo(n % 20), "Training") for n in range(40)] + [(3, np.zeros((48, 48), np.uint8), "PrivateTest")]
     write_csv(tmp_path / "fer2013" / "fer2013.csv", rows)

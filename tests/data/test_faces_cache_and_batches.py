@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -19,13 +21,13 @@ from fer.data.balance import LossWeights, NoBalance, Sampler, ThesisBalance
 from fer.data.ckplus import CKPlus
 from fer.data.datamodule import BatchSampler, FacesDataModule
 from fer.data.demo import draw_data_sets
-from fer.data.faces import digests
+from fer.data.faces import _memory, digests, room
 from fer.data.fer2013 import FER2013
 from fer.data.images import read_image
 from fer.data.kdef import KDEF
 from fer.data.split import Parts, SubjectSplit, ThesisSplit
 from fer.errors import UserError
-from tests.conftest import make_faces, write_csv, write_image
+from tests.conftest import make_faces, run_program, write_csv, write_image
 
 
 @pytest.fixture
@@ -271,3 +273,58 @@ def test_jobs_that_draw_at_the_same_time_do_not_disturb_each_other(tmp_path):
         list(pool.map(lambda _: draw_data_sets(root, 0.004), range(3)))
     assert len(FER2013(str(root / "fer2013")).read(48, 1, "stop")) > 100
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_an_array_larger_than_half_the_memory_lies_in_a_file_that_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    small, large = room((3, 2, 2)), room((_memory() // 2 // 4096 + 1, 64, 64))
+    assert not isinstance(small, np.memmap)
+    assert isinstance(large, np.memmap)
+    large[7] = 5
+    assert large[7].sum() == 5 * 64 * 64
+    assert list(tmp_path.iterdir()) == []
+
+
+MAPPED = """
+import resource, sys
+import numpy as np, pandas as pd
+from fer.data import cache
+from fer.data.balance import NoBalance
+from fer.data.datamodule import FacesDataModule
+from fer.data.faces import Faces
+from fer.data.split import ThesisSplit
+
+class Noise:
+    name, root, size = "noise", "raw", 26_000
+
+    def read(self, image_size, channels, on_error):
+        images = np.random.default_rng(0).integers(0, 256, (self.size, 48, 48), np.uint8)
+        numbers = np.arange(self.size)
+        return Faces.build(images, "noise", pd.DataFrame({"emotion": numbers % 7, "file": numbers.astype(str)}))
+
+if sys.argv[1] == "write":
+    cache.read(Noise(), 48, 1, "stop", "cache")
+    sys.exit()
+Noise.read = None  # from the cache or not at all
+data = FacesDataModule({"noise": Noise()}, NoBalance(), ThesisSplit(), cache_dir="cache", batch_size=256)
+in_use = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (in_use + 45 * 2**20,) * 2)
+try:
+    np.ones(60 * 2**20, np.uint8)
+    sys.exit("the limit does not hold")
+except MemoryError:
+    pass
+data.setup()
+print(len(data.parts.train), sum(len(batch.images) for batch in data.train_dataloader()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_set_larger_than_the_memory_left_is_served_from_its_file(tmp_path):
+    (tmp_path / "own.py").write_text(MAPPED)
+    (tmp_path / "raw").mkdir()
+    for word in ("write", "read"):
+        result = run_program("own.py", word, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    expected, served = map(int, result.stdout.split())
+    assert 20_000 < expected == served

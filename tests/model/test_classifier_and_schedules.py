@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
+from fer.data.augment import BatchAugmentation
 from fer.data.balance import NoBalance
-from fer.data.datamodule import FacesDataModule
+from fer.data.datamodule import FacesDataModule, FacesDataset, _Tensors
 from fer.data.fer2013 import FER2013
 from fer.data.kdef import KDEF
 from fer.data.split import ThesisSplit
@@ -52,7 +53,7 @@ def fitted(data, epochs=2):
 
 def test_reported_metrics_are_scikit_learns_on_every_test_set(data):
     classifier = fitted(data)
-    rows, probabilities = (values.numpy() for values in classifier.predictions.compute())
+    rows, probabilities = (values.numpy() for values in classifier.tested)
     np.testing.assert_array_equal(rows, data.parts.test)
     truth, guess = data.faces.emotion[rows], probabilities.argmax(1)
     source = data.faces.table["source"].to_numpy()[rows]
@@ -74,7 +75,7 @@ def test_reported_metrics_are_scikit_learns_on_every_test_set(data):
 
 def test_metrics_of_ready_predictions_are_those_of_the_test(data):
     classifier = fitted(data, epochs=1)
-    rows, probabilities = classifier.predictions.compute()
+    rows, probabilities = classifier.tested
     ready, tested = evaluate(torch.from_numpy(data.faces.emotion[rows]), probabilities), plain(classifier.computed["test/combined"])
     assert ready.pop("loss") == pytest.approx(tested.pop("loss"), abs=1e-5)
     assert ready == tested
@@ -165,3 +166,22 @@ def test_plateau_lowers_the_rate_when_the_loss_stands_still():
     seen = rates(functools.partial(schedules.plateau, patience=2, factor=0.5), 0, 8)
     assert seen[0] == 0.1
     assert seen[-1] == pytest.approx(0.025)
+
+
+def test_no_part_of_a_step_waits_for_the_device():
+    """Tensors on the meta device have no values: whatever asks for one, as a wait for a GPU does, fails."""
+    there = torch.device("meta")
+    classifier = Classifier(ThesisCNN(), label_smoothing=0.1, loss_weights=[1.0] * 7).to(there)
+    faces = _Tensors(torch.empty(99, 48, 48, dtype=torch.uint8), torch.empty(99, dtype=torch.int64), None).to(there)
+    dataset = FacesDataset(faces, torch.empty(90, dtype=torch.int64, device=there), None, 0)
+    optimizer = torch.optim.Adam(classifier.network.parameters())
+    batch = dataset[0, torch.empty(64, dtype=torch.int64, device=there)]
+    augment = BatchAugmentation(brightness=0.2, contrast=0.2, erase=0.5)
+    loss = classifier.training_step(batch._replace(images=augment(batch.images, batch.row, (0, 1))), 0)
+    loss.backward()
+    optimizer.step()
+    classifier.eval()
+    with torch.no_grad():
+        classifier.validation_step(batch, 0)
+    with pytest.raises(RuntimeError, match="meta"):
+        loss.item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import platform
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 
 from fer.model.layers import Conv2d, _trains_on_cpu, norm_pool_relu_dropout
 from fer.model.networks import ThesisCNN
+from tests.conftest import run_program
 
 
 def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -147,3 +149,29 @@ def as_pytorch(layer: nn.Module) -> nn.Module:
     plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding, dtype=torch.float64)
     plain.weight, plain.bias = layer.weight, layer.bias
     return plain
+
+
+PAGES = """
+import resource, sys, torch
+from fer.model.layers import keep_memory
+from fer.model.networks import ThesisCNN
+if sys.argv[1] == "keep":
+    keep_memory()
+network, faces = ThesisCNN().to(memory_format=torch.channels_last), torch.rand(32, 1, 48, 48)
+
+def faults(steps):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        network(faces).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(6)
+print(faults(6))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
+def test_kept_memory_is_not_fetched_page_by_page_again(tmp_path):
+    (tmp_path / "pages.py").write_text(PAGES)
+    faults = {word: int(run_program("pages.py", word, cwd=tmp_path).stdout) for word in ("keep", "free")}
+    assert faults["keep"] < faults["free"] / 4
