@@ -27,7 +27,6 @@ def main(config: DictConfig) -> float | None:
     from fer.report.callbacks import callbacks
 
     began = time.perf_counter()
-    keep_memory()
     folder = Path(HydraConfig.get().runtime.output_dir)
     rank_zero_only(OmegaConf.save)(config, folder / RECORD)
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -39,6 +38,7 @@ def main(config: DictConfig) -> float | None:
     finish.show_data(folder, data)
     rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
 
+    keep_memory()
     classifier = Classifier(
         network=instantiate(config.model, _convert_="all"),
         optimizer=instantiate(config.optimizer, _convert_="all"),
