@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer.config import as_dict, command
+from fer.config import as_dict, command, unchanged
 from fer.results import CHECKPOINTS, RECORD, TRAINING
 
 
@@ -24,10 +24,11 @@ def main(config: DictConfig) -> float | None:
     from fer.model.classifier import Classifier
     from fer.model.layers import keep_memory
     from fer.report import finish
-    from fer.report.callbacks import callbacks
+    from fer.report.callbacks import WholeCheckpoints, callbacks
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
+    changes_allowed = unchanged(config)
     rank_zero_only(OmegaConf.save)(config, folder / RECORD)
     L.seed_everything(config.seed, workers=True, verbose=False)
 
@@ -43,7 +44,7 @@ def main(config: DictConfig) -> float | None:
         network=instantiate(config.model, _convert_="all"),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all") or None,
-        recipe=checkpoint.recipe(as_dict(config.model, resolve=True), data.image_size, data.channels, plain),
+        recipe=checkpoint.recipe(as_dict(config.model, resolve=True), data.image_size, data.channels, plain, data.digest),
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
         loss_weights=data.loss_weights,
@@ -52,11 +53,14 @@ def main(config: DictConfig) -> float | None:
     trainer = instantiate(
         config.trainer,
         callbacks=callbacks(folder, config.early_stopping),
+        plugins=[WholeCheckpoints()],
         logger=instantiate(config.logger, _convert_="all"),
         enable_progress_bar=console.is_terminal,
         _convert_="all",
     )
     resume = folder / CHECKPOINTS["last"] if config.resume else None
+    if resume and not changes_allowed:
+        checkpoint.check_data(resume, data.digest)
     trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
 
     chosen = folder / CHECKPOINTS[config.test]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import logging
 import os
 import re
@@ -32,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer import errors
 from fer.errors import UserError, did_you_mean
-from fer.results import FAILED, RECORD
+from fer.results import CHECKPOINTS, FAILED, METRICS, RECORD
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 """Folder of the YAML files."""
@@ -67,6 +68,7 @@ class TrainConfig:
     contempt: str = MISSING
     compile: str | None = None
     resume: str | None = None
+    allow_changes: bool = False
 
 
 @dataclass
@@ -95,7 +97,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                 check(config)
                 _one_device_a_job(config)
                 quieten()
-                return function(config)
+                done = _taken_up(config)
+                return function(config) if done is None else done
             except Exception as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     return _failed(error, config)
@@ -103,6 +106,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                     raise
                 errors.fail(_sentence(error))  # Hydra would put words of its own before an exception
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    print(f"The sweep goes on by the same command with hydra.sweep.dir={HydraConfig.get().sweep.dir}")
                 raise SystemExit(143 if stop.code is None else 130) from None
 
         @functools.wraps(function)
@@ -123,6 +128,23 @@ def _one_device_a_job(config: DictConfig) -> None:
             "a sweep trains each job on one device: leave trainer=ddp out of it and run its jobs side by side with "
             "hydra/launcher=parallel or slurm, or train a single run with trainer=ddp"
         )
+
+
+def _taken_up(config: DictConfig) -> float | None:
+    """Finds out how far a job of a sweep came that is taken up again.
+
+    Returns:
+        Its validation accuracy if it is finished. Else None; `resume` is set where there is a checkpoint to go on from.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if HydraConfig.get().mode != RunMode.MULTIRUN or not (folder / CHECKPOINTS["last"]).is_file():
+        return None
+    config.resume = str(folder)
+    if not (folder / METRICS).is_file():
+        return None
+    unchanged(config)
+    print(f"{folder} is finished already")
+    return float(json.loads((folder / METRICS).read_text())["trained"].get("val/accuracy", float("nan")))
 
 
 def _failed(error: Exception, config: DictConfig) -> float:
@@ -146,6 +168,30 @@ class SweepReport(Callback):
         folder = Path(config.hydra.sweep.dir)
         if page.write([folder], folder / "report"):
             raise SystemExit(1)
+
+
+def unchanged(config: DictConfig) -> bool:
+    """Compares the configuration with what the run that is resumed was begun with.
+
+    Returns:
+        Whether changes are allowed, which is taken out of the configuration: it holds for this time only.
+
+    Raises:
+        UserError: A value differs, and `allow_changes` is not set.
+    """
+    allowed, config.allow_changes = bool(config.allow_changes), False
+    if config.resume is None or allowed:
+        return allowed
+    from fer.report.run import settings
+
+    before, now = settings(as_dict(recorded(config.resume, "resume"))), settings(as_dict(config))
+    differ = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differ:
+        raise UserError(
+            f"resume={config.resume}: {', '.join(differ)}: leave that as it was, begin a new run, or go on with the change by "
+            "allow_changes=true"
+        )
+    return False
 
 
 def as_dict(node: DictConfig, resolve: bool = False) -> dict[str, Any]:

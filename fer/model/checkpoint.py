@@ -2,12 +2,13 @@
 
 A checkpoint of this project is Lightning's, and under the key "fer" it describes itself in plain values:
 `format` (int), `network` (class name and arguments), `emotions` (class order), `image` (size in pixels and channels of
-the faces it takes, which the network sees as 0..1), `config` (everything the run was composed of) and `metrics` (name
--> value when it was written).
+the faces it takes, which the network sees as 0..1), `config` (everything the run was composed of), `data` (digest of
+the faces it was trained on) and `metrics` (name -> value when it was written).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ FORMAT = 1
 _NETWORKS = networks.__name__
 
 
-def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: Mapping[str, Any]) -> dict[str, Any]:
+def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: Mapping[str, Any], data: str = "") -> dict[str, Any]:
     """Makes the plain values that travel in a checkpoint.
 
     Args:
@@ -33,9 +34,17 @@ def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: M
         image_size: Height and width of the faces, pixels.
         channels: 1 (grey) or 3 (RGB).
         config: Everything the run was composed of, in plain values.
+        data: Digest of the faces in each part (`FacesDataModule.digest`); "" if there are none.
     """
     image = {"size": image_size, "channels": channels}
-    return {"format": FORMAT, "network": dict(network), "emotions": list(EMOTIONS), "image": image, "config": dict(config)}
+    return {
+        "format": FORMAT,
+        "network": dict(network),
+        "emotions": list(EMOTIONS),
+        "image": image,
+        "config": dict(config),
+        "data": data,
+    }
 
 
 def write(path: Path, network: nn.Module, described: Mapping[str, Any]) -> None:
@@ -47,7 +56,28 @@ def write(path: Path, network: nn.Module, described: Mapping[str, Any]) -> None:
         described: Its recipe.
     """
     weights = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    torch.save({"state_dict": weights, "fer": dict(described)}, path)
+    save({"state_dict": weights, "fer": dict(described)}, path)
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a checkpoint beside its place and moves it there: a kill or a full disk leaves what was there before.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(draft, "wb") as file:
+            torch.save(dict(content), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except (OSError, RuntimeError) as error:  # PyTorch turns a failed write into the latter
+        draft.unlink(missing_ok=True)
+        kept = "the one before is whole" if path.is_file() else "there is none yet"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise UserError(f"the checkpoint {path} cannot be written ({reason}); {kept}: make room and go on from there") from None
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -70,6 +100,20 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} has format {described.get('format')}, but this version reads {FORMAT}: use a version that fits")
     read: dict[str, Any] = content
     return read
+
+
+def check_data(path: str | Path, digest: str) -> None:
+    """Compares the faces with those a checkpoint was trained on.
+
+    Raises:
+        UserError: They are others.
+    """
+    known = read(path)["fer"].get("data")
+    if known and known != digest:
+        raise UserError(
+            f"the faces are not those {path} was trained on (digest {digest[:8]}, then {known[:8]}): put the data back as it "
+            "was, begin a new run, or go on with the change by allow_changes=true"
+        )
 
 
 def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

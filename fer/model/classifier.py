@@ -18,7 +18,7 @@ from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.metrics import Predictions, classification_metrics
 from fer.model.networks import to_input
-from fer.results import COMBINED, PER_CLASS
+from fer.results import CHECKPOINTS, COMBINED, PER_CLASS
 
 
 class Faces(Protocol):
@@ -139,6 +139,8 @@ class Classifier(L.LightningModule):
         assert isinstance(collection, MetricCollection)
         if batches := self._batches.pop(stage, []):  # of several processes, one may have had no face of a small test set
             predicted, emotion, losses = zip(*batches, strict=True)
+            if self.trainer.state.fn == "fit":
+                self._check_finite(stage, torch.stack(losses))
             sizes = torch.tensor([len(each) for each in predicted], device=self.device)
             collection.update(preds=torch.cat(predicted), target=torch.cat(emotion), value=torch.stack(losses), weight=sizes)
         values = self.computed[stage] = collection.compute()
@@ -148,6 +150,22 @@ class Classifier(L.LightningModule):
             for metric in PER_CLASS:
                 each = zip(EMOTIONS, values[metric], strict=True)
                 self.log_dict({f"{stage}/{metric}/{emotion}": value for emotion, value in each})
+
+    def _check_finite(self, stage: str, losses: Tensor) -> None:
+        """Looks at an epoch's losses once it is over, since looking at each would wait for the device.
+
+        Raises:
+            UserError: One is infinite or no number.
+        """
+        wrong = (~losses.isfinite()).nonzero()
+        if len(wrong):
+            step, rate = int(wrong[0]), self.trainer.optimizers[0].param_groups[0]["lr"]
+            where = f"in step {step + 1} of" if stage == "train" else "in validation after"
+            raise UserError(
+                f"the loss was {losses[step].item()} {where} epoch {self.current_epoch + 1}, at a learning rate of {rate:g}: "
+                f"use a smaller one; the last good weights, after {self.current_epoch} epochs, are in the run's "
+                f"{CHECKPOINTS['last']}"
+            )
 
     def on_fit_start(self) -> None:
         """Refuses to train where something would be chosen by test faces.

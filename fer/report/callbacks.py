@@ -8,12 +8,22 @@ from typing import Any
 import lightning as L
 import pandas as pd
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from PIL import Image
 from torchvision.utils import make_grid
 
 from fer.console import console
+from fer.model.checkpoint import save
 from fer.report import board, figures
 from fer.results import CHECKPOINTS, HISTORY
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lets Lightning write checkpoints as `fer.model.checkpoint.save` does."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes a checkpoint whole or not at all."""
+        save(checkpoint, Path(path))
 
 
 def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:

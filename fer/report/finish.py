@@ -107,7 +107,6 @@ def report(
         },
         "history": {name: values.tolist() for name, values in history.items()},
     }
-    run.write_json(folder / METRICS, metrics)
     run.write_json(folder / ENVIRONMENT, run.environment(seconds))
     run.write_tests(folder, tests, f"{tested} weights")
     predictions.to_csv(folder / PREDICTIONS, index=False)
@@ -116,6 +115,7 @@ def report(
     _draw(folder, data.faces.images[rows], data.faces.emotion[rows], probabilities, history)
     _explain(folder, classifier.network, data.faces.images[rows], data.faces.emotion[rows], probabilities)
     _show_on_board(trainer, folder, tests, config, trained)
+    run.write_json(folder / METRICS, metrics)  # last: what has it is finished
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
     if training is None:

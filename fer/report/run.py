@@ -30,12 +30,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON that a person can read and a program can compare: indented, with lists of numbers on one line."""
     text = json.dumps(content, indent=1)
     text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda numbers: " ".join(numbers[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
-    path.write_text(text + "\n")
+    draft = path.with_name(f".{path.name}.draft")  # a kill leaves the whole file or none
+    draft.write_text(text + "\n")
+    draft.replace(path)
 
 
 _PLACES = (
-    "resume", "run", "checkpoint", "compile", "optimizer.fused", "data.cache_dir", "data.root", "data.workers", "data.resident",
-    "data.eval_batch_size", "data.on_error",
+    "resume", "allow_changes", "run", "checkpoint", "compile", "optimizer.fused",
+    "data.cache_dir", "data.root", "data.workers", "data.resident", "data.eval_batch_size", "data.on_error",
 )  # fmt: skip
 """Settings that say where and how a run ran, not what it was."""
 
