@@ -162,7 +162,7 @@ def read_images(
 def progress(steps: Iterable[T], title: str, total: float | None = None) -> Iterable[T]:
     """Shows a progress bar on standard error while the steps are gone through, where that is a terminal."""
     console = Console(stderr=True)
-    return track(steps, title, total=total, console=console, transient=True, disable=not console.is_terminal)
+    return track(steps, title, total=total, console=console, transient=True) if console.is_terminal else steps
 
 
 def cores() -> int:

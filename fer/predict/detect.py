@@ -6,10 +6,11 @@ compares what a detector frames with where the image lies; its medians are the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import local
-from typing import NamedTuple, Protocol
+from queue import Empty, SimpleQueue
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import cv2
 import cv2.data
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from fer.data.images import fit
 from fer.errors import UserError
+
+T = TypeVar("T")
 
 MIN_FACE, MIN_FACE_MOVING = 0.05, 0.1
 """Height of the smallest face looked for, as a share of the shorter side: of a picture, and of a video's frame. In 640x480
@@ -55,6 +58,27 @@ class Detector(Protocol):
         """
 
 
+class _Idle(Generic[T]):
+    """Lends out things that two threads may not share, as many as are used at once.
+
+    Args:
+        make: Makes one more.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self._idle = make, SimpleQueue[T]()
+
+    @contextmanager
+    def borrowed(self) -> Iterator[T]:
+        """Gives one that nobody else uses meanwhile."""
+        try:
+            thing = self._idle.get_nowait()
+        except Empty:
+            thing = self._make()
+        yield thing
+        self._idle.put(thing)
+
+
 class Haar:
     """OpenCV's cascade of Haar features (Viola & Jones, 2001) for upright, frontal faces. Its files come with OpenCV.
 
@@ -70,23 +94,15 @@ class Haar:
 
     def __init__(self, neighbors: int = 5, threshold: float = 1.0) -> None:
         self._neighbors, self._threshold = neighbors, threshold
-        self._own = local()
-
-    def _cascade(self) -> cv2.CascadeClassifier:
-        """This thread's own cascade: two threads may not share one."""
-        if not hasattr(self._own, "cascade"):
-            file = Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
-            self._own.cascade = cv2.CascadeClassifier(str(file))
-        cascade: cv2.CascadeClassifier = self._own.cascade
-        return cascade
+        file = str(Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml"))
+        self._cascades = _Idle(lambda: cv2.CascadeClassifier(file))
 
     def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
         """See `Detector`."""
         small, scale = _shrunk(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image, min_face)
         side = max(_WINDOW, round(min_face * min(small.shape)))
-        found, _, sums = self._cascade().detectMultiScale3(
-            small, 1.1, self._neighbors, minSize=(side, side), outputRejectLevels=True
-        )
+        with self._cascades.borrowed() as cascade:
+            found, _, sums = cascade.detectMultiScale3(small, 1.1, self._neighbors, minSize=(side, side), outputRejectLevels=True)
         confidence = np.reshape(sums, -1)
         sure = confidence >= self._threshold
         return _squares(np.reshape(found, (-1, 4))[sure] / scale, confidence[sure], self._SIDE, self._DOWN)
@@ -111,26 +127,20 @@ class YuNet:
     def __init__(self, file: str | Path, threshold: float = 0.6) -> None:
         if not Path(file).is_file():
             raise UserError(f"there is no face detector {file}: expected haar, whole, or the file of a YuNet model (.onnx)")
-        self._file, self._threshold, self._own = str(file), threshold, local()
+        self._networks = _Idle(lambda: cv2.FaceDetectorYN.create(str(file), "", (320, 320), threshold, 0.3, 5000))
         try:
-            self._network().detect(np.zeros((320, 320, 3), np.uint8))
+            with self._networks.borrowed() as network:
+                network.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error:
             raise UserError(f"{file} is no YuNet model: expected one such as face_detection_yunet_2023mar.onnx") from None
-
-    def _network(self) -> cv2.FaceDetectorYN:
-        """This thread's own network: two threads may not share one."""
-        if not hasattr(self._own, "network"):
-            self._own.network = cv2.FaceDetectorYN.create(self._file, "", (320, 320), self._threshold, 0.3, 5000)
-        network: cv2.FaceDetectorYN = self._own.network
-        return network
 
     def __call__(self, image: NDArray[np.uint8], min_face: float) -> Detections:
         """See `Detector`."""
         small, scale = _shrunk(image, min_face)
         bgr = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR if small.ndim == 2 else cv2.COLOR_RGB2BGR)
-        network = self._network()
-        network.setInputSize((bgr.shape[1], bgr.shape[0]))
-        found = network.detect(bgr)[1]
+        with self._networks.borrowed() as network:
+            network.setInputSize((bgr.shape[1], bgr.shape[0]))
+            found = network.detect(bgr)[1]
         found = np.zeros((0, 15), np.float32) if found is None else found
         return _squares(found[:, :4] / scale, found[:, 14], self._SIDE, self._DOWN)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a page that listens on this machine tells nobody else
 
 import gradio as gr
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fer.data.images import read_image
 from fer.emotions import EMOTIONS
@@ -32,8 +35,6 @@ from fer.predict.sources import Frame, Still, Video
 from fer.predict.stream import stream
 
 EXAMPLES = Path(__file__).parent / "examples"
-
-_KEPT = 3600  # seconds that tables and videos can be downloaded
 
 _NOTE = """
 **What this can and cannot say.** It says which of seven words people would most likely write under a picture of this face,
@@ -49,27 +50,27 @@ THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monos
 _PROGRESS = gr.Progress()
 
 
-def page(predictor: Predictor, name: str) -> gr.Blocks:
+def page(predictor: Predictor, name: str, keep: float = 3600) -> gr.Blocks:
     """Makes the page.
 
     Args:
         predictor: Finds and classifies; the page asks it for one thing at a time.
         name: What to call the model.
+        keep: Seconds until uploads and results are deleted. All of them go with the program.
 
     Returns:
         The page, to be launched with `THEME`. Its API has the endpoints `/picture`, `/webcam` and `/video`.
     """
-    app = _App(predictor)
+    app = _App(predictor, keep)
     alone: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
     explains = isinstance(predictor.network, TorchNetwork)
-    blocks: gr.Blocks = gr.Blocks(title="Facial-expression recognition", delete_cache=(_KEPT, _KEPT), analytics_enabled=False)
+    blocks: gr.Blocks = gr.Blocks(title="Facial-expression recognition", analytics_enabled=False)
     with blocks:
         gr.Markdown(f"# Facial-expression recognition\n{_about(predictor, name)}")
         with gr.Tab("Picture"), gr.Row():
             with gr.Column():
                 picture = gr.Image(label="Picture", sources=["upload", "clipboard"], type="filepath", height=360)
-                # else gradio opens the file itself, and says about a damaged one what only programmers understand
-                picture.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+                _left_to_us(picture)
                 explain = gr.Checkbox(label="Show what spoke for each emotion (Grad-CAM)", visible=explains)
                 gr.Examples([[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))], picture)
             with gr.Column():
@@ -81,7 +82,8 @@ def page(predictor: Predictor, name: str) -> gr.Blocks:
                 ]
             gr.on([picture.change, explain.change], app.picture, [picture, explain], outputs, api_name="picture", **alone)
         with gr.Tab("Webcam"), gr.Row():
-            camera = gr.Image(label="Webcam", sources=["webcam"], type="numpy", streaming=True)
+            camera = gr.Image(label="Webcam", sources=["webcam"], type="filepath", streaming=True)
+            _left_to_us(camera)
             with gr.Column():
                 live = [gr.Image(label="Faces", format="jpeg", buttons=[]), gr.HTML(label="Probabilities")]
             camera.stream(app.webcam, camera, live, stream_every=0.2, show_progress="hidden", api_name="webcam", **alone)
@@ -98,7 +100,31 @@ def page(predictor: Predictor, name: str) -> gr.Blocks:
                 ]
             start.click(app.video, [video, smooth], shown, api_name="video", **alone)
         gr.Markdown(_NOTE)
+    app.start_sweeping()
     return blocks
+
+
+class Limit:
+    """Refuses requests that are larger than uploads may be; gradio minds the size of uploaded files only.
+
+    Args:
+        app: What to guard, an ASGI application.
+        megabytes: Largest upload; a request may be a third and 1 MB larger, since pictures can come as text.
+    """
+
+    def __init__(self, app: ASGIApp, megabytes: int) -> None:
+        self._app, self._bytes = app, megabytes * 4_000_000 // 3 + 1_000_000
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers with 413, or 411 where a request does not say how large it is, or lets it pass."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        size = headers.get("content-length", "0")
+        if "transfer-encoding" in headers:
+            await PlainTextResponse("Say how large the request is.", 411)(scope, receive, send)
+        elif not size.isdecimal() or int(size) > self._bytes:
+            await PlainTextResponse("The request exceeds the maximum allowed size.", 413)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _App:
@@ -106,31 +132,38 @@ class _App:
 
     Args:
         predictor: Finds and classifies.
+        keep: Seconds until results are deleted.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+    def __init__(self, predictor: Predictor, keep: float) -> None:
+        self._predictor, self._keep = predictor, keep
         self._folder = tempfile.TemporaryDirectory(prefix="fer-web-")
+        self._results, self._uploads = (Path(self._folder.name).resolve() / name for name in ("results", "uploads"))
+        self._results.mkdir()
+        self._uploads.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(self._uploads)  # else one that all users of the machine share
 
     def picture(self, file: str | None, explain: bool = False) -> tuple[Any, ...]:
         """Finds the faces of a picture; gives the annotated picture, bars, table and CSV."""
         if not file:
             return None, "", None, None
-        with _told(file):
-            frame = Frame(read_image(Path(file)), Still(Path(file).name))
+        with self._upload(file) as path:
+            frame = Frame(read_image(path), Still(path.name))
             faces = self._predictor.predict(frame.image)
             heat = self._predictor.explain(faces) if explain else None
         numbered = list(enumerate(faces, 1))
-        path = self._new() / "predictions.csv"
-        with closing(output.Table(path, "csv")) as table:
+        csv = self._new() / "predictions.csv"
+        with closing(output.Table(csv, "csv")) as table:
             table.write(frame, numbered)
         drawn = annotate(frame.image, numbered, len(faces) > 1, heat)
-        return drawn, _bars(numbered, heat), pd.DataFrame(output.rows(frame, numbered)), str(path)
+        return drawn, _bars(numbered, heat), pd.DataFrame(output.rows(frame, numbered)), str(csv)
 
-    def webcam(self, image: NDArray[np.uint8] | None) -> tuple[Any, ...]:
+    def webcam(self, file: str | None) -> tuple[Any, ...]:
         """Finds the faces of a webcam's frame; gives the annotated frame and bars."""
-        if image is None:
+        if not file:
             return None, ""
+        with self._upload(file) as path:
+            image = read_image(path)
         (faces,) = self._predictor.classify([self._predictor.find(image, moving=True)])
         numbered = list(enumerate(faces, 1))
         return annotate(image, numbered, len(numbered) > 1), _bars(numbered)
@@ -142,8 +175,8 @@ class _App:
         folder = self._new()
         table, film = folder / "predictions.csv", folder / "faces.webm"
         seconds: dict[str, float] = dict.fromkeys(EMOTIONS, 0.0)
-        with _told(file), closing(output.Table(table, "csv")) as rows, ExitStack() as ending:
-            source = Video.open(Path(file))
+        with self._upload(file) as path, closing(output.Table(table, "csv")) as rows, ExitStack() as ending:
+            source = Video.open(path)
             writer = None
             for frame, faces in stream(self._predictor, [source], _raise, smooth):
                 progress((frame.number, source.count or None), unit="frames")
@@ -156,22 +189,52 @@ class _App:
                     seconds[face.emotion] += 1 / source.rate
         return str(film), _summary(seconds), str(table)
 
+    @contextmanager
+    def _upload(self, sent: str) -> Iterator[Path]:
+        """Gives the file that was sent, and shows a mistake about it as a message in the page, which lives on."""
+        with ExitStack() as ending:
+            if sent.startswith("data:"):  # a webcam's frame
+                frame = ending.enter_context(tempfile.NamedTemporaryFile(prefix="frame-", dir=self._uploads))
+                with suppress(ValueError):  # then the file stays empty
+                    frame.write(base64.b64decode(sent.partition(",")[2]))
+                frame.flush()
+            file = Path(frame.name if sent.startswith("data:") else sent)
+            if self._uploads not in file.resolve().parents:  # whatever gradio makes of a request that was written by hand
+                raise gr.Error(f"{file.name} was not uploaded.", print_exception=False)
+            try:
+                yield file
+            except UserError as error:
+                message = str(error).replace(str(file.parent) + os.sep, "")  # where it lies is none of the visitor's business
+                raise gr.Error(message, print_exception=False) from None
+
     def _new(self) -> Path:
-        """Makes a folder for the files of one call, and removes those of calls long ago."""
-        for old in Path(self._folder.name).iterdir():
-            if time.time() - old.stat().st_mtime > _KEPT:
-                shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(dir=self._folder.name))
+        """Makes a folder for the files of one call."""
+        return Path(tempfile.mkdtemp(dir=self._results))
+
+    def start_sweeping(self) -> None:
+        """Deletes what is older than `keep` from now on, the page's own examples aside; gradio forgets broken uploads."""
+        own = set(self._uploads.rglob("*"))
+
+        def sweep() -> None:
+            while True:
+                time.sleep(min(self._keep / 10, 60))
+                for path in sorted({*self._uploads.rglob("*"), *self._results.rglob("*")} - own, reverse=True):
+                    with suppress(OSError):  # it is gone already, or a folder that is not empty
+                        if time.time() - path.stat().st_mtime > self._keep:
+                            path.rmdir() if path.is_dir() else path.unlink()
+
+        threading.Thread(target=sweep, daemon=True).start()
 
 
-@contextmanager
-def _told(file: str) -> Iterator[None]:
-    """Shows a mistake about an uploaded file as a message in the page, which lives on."""
-    try:
-        yield
-    except UserError as error:
-        message = str(error).replace(str(Path(file).parent) + os.sep, "")  # where it lies here is none of the visitor's business
-        raise gr.Error(message, print_exception=False) from None
+def _left_to_us(image: gr.Image) -> None:
+    """Takes what was sent as it is; else gradio opens it, and says about a damaged one what only programmers understand."""
+
+    def sent(payload: Any) -> str | None:
+        if payload and str(payload.url).startswith("data:"):
+            return str(payload.url)
+        return payload.path if payload else None
+
+    image.preprocess = sent  # type: ignore[method-assign]
 
 
 def _raise(error: UserError) -> None:
