@@ -44,7 +44,7 @@ def main(config: DictConfig) -> float | None:
     seen = Path(weights).resolve().parent.parent / TRAINING
     training = pd.read_csv(seen, dtype=str, keep_default_na=False) if seen.is_file() else None
     seconds = time.perf_counter() - began
-    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe["metrics"], training, seconds)
+    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe.get("metrics", {}), training, seconds)
 
 
 if __name__ == "__main__":

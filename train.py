@@ -29,15 +29,15 @@ def main(config: DictConfig) -> float | None:
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
     changes_allowed = unchanged(config)
-    rank_zero_only(OmegaConf.save)(config, folder / RECORD)
     L.seed_everything(config.seed, workers=True, verbose=False)
 
     plain = as_dict(config)  # before Hydra puts values in the place of interpolations
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()
     data.setup()
-    finish.show_data(folder, data)
-    rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
+    resume = folder / CHECKPOINTS["last"] if config.resume else None
+    if resume and not changes_allowed:
+        checkpoint.check_data(resume, data.digest)
 
     keep_memory()
     classifier = Classifier(
@@ -58,9 +58,10 @@ def main(config: DictConfig) -> float | None:
         enable_progress_bar=console.is_terminal,
         _convert_="all",
     )
-    resume = folder / CHECKPOINTS["last"] if config.resume else None
-    if resume and not changes_allowed:
-        checkpoint.check_data(resume, data.digest)
+
+    rank_zero_only(OmegaConf.save)(OmegaConf.create(plain), folder / RECORD)
+    rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
+    finish.show_data(folder, data)
     trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
 
     chosen = folder / CHECKPOINTS[config.test]

@@ -6,6 +6,7 @@ target's own signature, so that a class and its configuration cannot drift apart
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -104,6 +106,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                     return _failed(error, config)
                 if not _is_users_mistake(error):
                     raise
+                with contextlib.suppress(OSError):  # where Hydra made a folder for a run that never began
+                    for empty in (folder := Path(HydraConfig.get().runtime.output_dir), folder.parent):
+                        empty.rmdir()
                 errors.fail(_sentence(error))  # Hydra would put words of its own before an exception
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -278,14 +283,51 @@ def recorded(place: str, key: str) -> DictConfig:
     if key == "checkpoint":
         from fer.model import checkpoint
 
-        config: DictConfig = OmegaConf.create(checkpoint.read(place)["fer"]["config"])
-        return config
-    file = Path(place, RECORD)
-    if not file.is_file():
-        raise UserError(f"{key}={place}: that is no run folder, since it has no {RECORD}: name the folder that train.py printed")
-    loaded = OmegaConf.load(file)
-    assert isinstance(loaded, DictConfig)
+        source, loaded = place, OmegaConf.create(checkpoint.read(place)["fer"]["config"])
+    else:
+        source = str(Path(place, RECORD))
+        if not Path(source).is_file():
+            raise UserError(
+                f"{key}={place}: that is no run folder, since it has no {RECORD}: name the folder that train.py printed"
+            )
+        try:
+            loaded = OmegaConf.load(source)
+        except (yaml.YAMLError, ValueError, OSError) as error:
+            raise UserError(f"{source} cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(loaded, DictConfig):
+        raise UserError(f"{source} holds no configuration")
+    for path, node in _targets(as_dict(loaded)):
+        if not _is_known(str(node["_target_"])):
+            raise UserError(
+                f"{source}: {path}._target_ names the code {node['_target_']}, which no file of conf/ does, so it is not run: "
+                "if it is yours, name it in a file there"
+            )
     return loaded
+
+
+def _is_known(target: str) -> bool:
+    """Tells what a recorded configuration may call: what conf/ names, and optimizers and augmentations of the libraries."""
+    if target in _named_in_conf():
+        return True
+    module, _, name = target.rpartition(".")
+    if module == "torch.optim":
+        import torch
+
+        return _is_subclass(getattr(torch.optim, name, None), torch.optim.Optimizer)
+    if module == "albumentations":
+        import albumentations
+
+        return _is_subclass(getattr(albumentations, name, None), albumentations.BasicTransform)
+    return False
+
+
+@functools.cache
+def _named_in_conf() -> frozenset[str]:
+    return frozenset(name for file in CONF.rglob("*.yaml") for name in re.findall(r"_target_:\s*([\w.]+)", file.read_text()))
+
+
+def _is_subclass(kind: Any, parent: type) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, parent)
 
 
 def _register_resolvers() -> None:

@@ -179,8 +179,8 @@ def main() -> None:
     path = arguments.out or (arguments.run if is_run else arguments.run.parent) / "model.onnx"
     if path.suffix != ".onnx":
         raise UserError(f"--out {path}: expected a name that ends with .onnx")
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = _data(arguments.run, arguments.overrides, is_run)
+    path.parent.mkdir(parents=True, exist_ok=True)
 
     faces, emotion = data.faces.images[data.parts.test], data.faces.emotion[data.parts.test]
     expected = original(faces)

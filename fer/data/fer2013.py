@@ -210,7 +210,7 @@ def _drop_bad_pixels(rows: _Rows, pixels: list[bytes]) -> _Rows:
             images.append(face[0])
             good.append(position)
             continue
-        odd = next((n for n in numbers if not n.isdigit() or int(n) > 255), b"").decode("utf-8", "replace")
+        odd = next((n for n in numbers if not n.isdigit() or len(n) > 3 or int(n) > 255), b"").decode("utf-8", "replace")
         problem = (
             f"a pixel is '{odd[:20]}' where 0..255 is expected"
             if odd

@@ -9,19 +9,18 @@ the faces it was trained on) and `metrics` (name -> value when it was written).
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.model import networks
-
-FORMAT = 1
-"""Goes up when the recipe changes in a way that older code cannot read."""
+from fer.recipe import FORMAT, checked
 
 _NETWORKS = networks.__name__
 
@@ -90,16 +89,26 @@ def read(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: name a .ckpt file, or a run folder with run=<folder>")
     try:
+        _plain_archive(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # PyTorch's unpickler meets bytes of another kind with errors of every kind
         raise UserError(f"{path} is no checkpoint that can be read: it is damaged, of another kind, or holds code") from None
-    described = content.get("fer") if isinstance(content, dict) else None
-    if not isinstance(described, dict) or "state_dict" not in content:
-        raise UserError(f"{path} is no checkpoint of this project: it does not describe its network and emotions")
-    if described.get("format") != FORMAT:
-        raise UserError(f"{path} has format {described.get('format')}, but this version reads {FORMAT}: use a version that fits")
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise UserError(f"{path} is no checkpoint of this project: it holds no weights")
+    checked(content.get("fer"), path)
     read: dict[str, Any] = content
     return read
+
+
+def _plain_archive(path: Path) -> None:
+    """Refuses a file that would take more memory than it has bytes, before any of it is read.
+
+    Raises:
+        ValueError: It is no archive as `torch.save` writes it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its entries are compressed or lie on each other")
 
 
 def check_data(path: str | Path, digest: str) -> None:
@@ -127,15 +136,24 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     content = read(path)
     described: dict[str, Any] = content["fer"]
-    if described.get("emotions") != list(EMOTIONS):
-        raise UserError(f"{path} was trained for the emotions {described.get('emotions')}; this version knows {list(EMOTIONS)}")
     weights = {
-        name.removeprefix("network."): tensor for name, tensor in content["state_dict"].items() if name.startswith("network.")
+        str(name).removeprefix("network."): tensor
+        for name, tensor in content["state_dict"].items()
+        if isinstance(tensor, Tensor) and str(name).startswith("network.")
     }
     try:
-        network = _build(described.get("network", {}))
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        with torch.device("meta"):  # takes no memory, whatever sizes the recipe names
+            network = _build(described["network"])
+        expected = network.state_dict()
+        if sum(tensor.nbytes for tensor in weights.values()) > Path(path).stat().st_size:
+            raise ValueError("its tensors share their values")
+        for name in expected.keys() & weights.keys():
+            if expected[name].dtype != weights[name].dtype:
+                raise ValueError(f"{name} is {weights[name].dtype}, not {expected[name].dtype}")
+            if not weights[name].isfinite().all():
+                raise ValueError(f"{name} holds values that are no numbers")
+        network.load_state_dict(weights, assign=True)
+    except (RuntimeError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: weights and network do not fit together ({str(error).splitlines()[0]})") from None
     return network.eval(), described
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fer.data.images import cores
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
+from fer.recipe import checked
 from fer.results import CHECKPOINTS, COMBINED, METRICS, RECORD
 
 if TYPE_CHECKING:
@@ -99,11 +100,20 @@ class OnnxNetwork:
             raise UserError(f"{file} does not describe its emotions and faces: export it with python -m fer.export RUN")
         try:
             content = json.loads(described)
-            self.recipe, self.tests, emotions = content["recipe"], content["tests"], content["recipe"]["emotions"]
-        except (ValueError, KeyError, TypeError):
+            recipe, self.tests = content["recipe"], content["tests"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{file} describes itself in a way that this version cannot read: export it again") from None
-        if emotions != list(EMOTIONS):
-            raise UserError(f"{file} knows the emotions {emotions}; this version knows {list(EMOTIONS)}")
+        self.recipe = checked(recipe, file, self.tests)
+        self._try(file)
+
+    def _try(self, file: Path) -> None:
+        size, channels = self.recipe["image"]["size"], self.recipe["image"]["channels"]
+        try:
+            tried = self(np.zeros((2, size, size, *((3,) if channels == 3 else ())), np.uint8))
+        except Exception as error:
+            raise UserError(f"{file} takes other faces than it says ({str(error).splitlines()[0]}): export it again") from None
+        if tried.shape != (2, len(EMOTIONS)) or not np.allclose(tried.sum(1), 1, atol=0.1):
+            raise UserError(f"{file} gives no probabilities of {len(EMOTIONS)} emotions: export it again")
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""

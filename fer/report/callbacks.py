@@ -13,17 +13,23 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from fer.console import console
-from fer.model.checkpoint import save
+from fer.model.checkpoint import read, save
 from fer.report import board, figures
 from fer.results import CHECKPOINTS, HISTORY
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lets Lightning write checkpoints as `fer.model.checkpoint.save` does."""
+    """Lets Lightning read and write checkpoints as `fer.model.checkpoint` does."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Writes a checkpoint whole or not at all."""
         save(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint of this project, which holds no code."""
+        return read(path)
 
 
 def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:

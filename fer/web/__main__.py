@@ -45,6 +45,7 @@ def main() -> None:
                 theme=THEME,
                 footer_links=["api"],
                 ssr_mode=False,
+                state_session_capacity=200,  # it keeps 60 kB for each visitor, of 10,000 if not told otherwise
                 app_kwargs={"middleware": [Middleware(Limit, arguments.limit)]},
             )
         except OSError as error:
