@@ -24,7 +24,7 @@ def main(config: DictConfig) -> float | None:
     from fer.model.classifier import Classifier
     from fer.model.layers import keep_memory
     from fer.report import finish
-    from fer.report.callbacks import WholeCheckpoints, callbacks
+    from fer.report.callbacks import callbacks, plugins
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -53,7 +53,7 @@ def main(config: DictConfig) -> float | None:
     trainer = instantiate(
         config.trainer,
         callbacks=callbacks(folder, config.early_stopping),
-        plugins=[WholeCheckpoints()],
+        plugins=plugins(),
         logger=instantiate(config.logger, _convert_="all"),
         enable_progress_bar=console.is_terminal,
         _convert_="all",

@@ -19,7 +19,6 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer import errors
+from fer import cluster, errors
 from fer.errors import UserError, did_you_mean
 from fer.results import CHECKPOINTS, FAILED, METRICS, RECORD
 
@@ -99,18 +98,26 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                 check(config)
                 _one_device_a_job(config)
                 quieten()
+                cluster.warned_as_stopped()
                 done = _taken_up(config)
                 return function(config) if done is None else done
             except Exception as error:
+                folder = Path(HydraConfig.get().runtime.output_dir)
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     return _failed(error, config)
+                if cluster.is_lost_process(error):
+                    told = f"error: another process of this run has ended. Go on with: python train.py resume={folder}"
+                    print(told, file=sys.stderr)
+                    os._exit(1)  # an orderly end would wait for that process
                 if not _is_users_mistake(error):
                     raise
                 with contextlib.suppress(OSError):  # where Hydra made a folder for a run that never began
-                    for empty in (folder := Path(HydraConfig.get().runtime.output_dir), folder.parent):
-                        empty.rmdir()
+                    folder.rmdir()
+                    folder.parent.rmdir()
                 errors.fail(_sentence(error))  # Hydra would put words of its own before an exception
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
+                if HydraConfig.get().mode != RunMode.MULTIRUN and stop.code is None and (said := cluster.requeue()):
+                    print(said)
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     print(f"The sweep goes on by the same command with hydra.sweep.dir={HydraConfig.get().sweep.dir}")
                 raise SystemExit(143 if stop.code is None else 130) from None
@@ -136,13 +143,14 @@ def _one_device_a_job(config: DictConfig) -> None:
 
 
 def _taken_up(config: DictConfig) -> float | None:
-    """Finds out how far a job of a sweep came that is taken up again.
+    """Finds out how far a job came that is run once more: of a sweep, or by SLURM.
 
     Returns:
         Its validation accuracy if it is finished. Else None; `resume` is set where there is a checkpoint to go on from.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if HydraConfig.get().mode != RunMode.MULTIRUN or not (folder / CHECKPOINTS["last"]).is_file():
+    again = HydraConfig.get().mode == RunMode.MULTIRUN or cluster.is_requeued()
+    if not again or not (folder / CHECKPOINTS["last"]).is_file():
         return None
     config.resume = str(folder)
     if not (folder / METRICS).is_file():
@@ -331,29 +339,9 @@ def _is_subclass(kind: Any, parent: type) -> bool:
 
 
 def _register_resolvers() -> None:
-    now = _started()
+    now = cluster.run_name()
     OmegaConf.register_new_resolver("run_folder", lambda resume: resume or f"runs/{now}", replace=True)
     OmegaConf.register_new_resolver("eval_folder", lambda run: f"{run}/eval/{now}" if run else f"runs/eval_{now}", replace=True)
-
-
-def _started() -> str:
-    """Names a run by its start; processes that belong to one run take the name of the first of them."""
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_JOB_ID" in os.environ:
-        return f"slurm_{os.environ['SLURM_JOB_ID']}"
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ:  # started by torchrun
-        global _meeting
-        from torch.distributed.rendezvous import rendezvous
-
-        _meeting, rank, _ = next(rendezvous("env://"))
-        if rank == 0:
-            _meeting.set("fer/started", now)
-        now = _meeting.get("fer/started").decode()
-    return now
-
-
-_meeting: Any = None
-"""Where the processes of one run meet; it lives as long as the program, since others may come late."""
 
 
 def check(config: DictConfig) -> None:
@@ -470,5 +458,11 @@ def quieten() -> None:
     """Silences what Lightning says at every start and what no user can act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists and is not empty.*", ".*treespec.*"):
+    messages = (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*treespec.*",
+        ".*sync_dist=True.*",  # all processes compute the same numbers
+    )
+    for message in messages:
         warnings.filterwarnings("ignore", message)

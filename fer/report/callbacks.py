@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import pandas as pd
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from PIL import Image
@@ -30,6 +31,11 @@ class WholeCheckpoints(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Reads a checkpoint of this project, which holds no code."""
         return read(path)
+
+
+def plugins() -> list[Any]:
+    """Makes the Trainer's plugins: whole checkpoints, and SLURM without Lightning's requeueing, since `fer.cluster` does it."""
+    return [WholeCheckpoints(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
 
 
 def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
