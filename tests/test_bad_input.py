@@ -184,6 +184,9 @@ CASES: dict[str, tuple[str, str, str, Make | None]] = {
     "KDEF: nothing of it": (TRAIN, KD, "no KDEF data in kde", file("kde/notes.txt", "x")),
     "KDEF: another angle": (TRAIN, KD, "KDEF in kde has no picture of angles", image("kde/AF01ANFL.JPG")),
     "KDEF: cut picture": (TRAIN, KD, "AF01ANS.JPG is damaged", image("kde/AF01ANS.JPG", 400)),
+    "KDEF: no picture left": (TRAIN, f"{KD} data.on_error=skip", "no face", image("kde/AF01ANS.JPG", 400)),
+    "CK+: no picture left": (TRAIN, f"{CK} data.on_error=skip balance=none split=subject", "no face", image("ckp/angry/S010_004_00000017.png", 9)),
+    "FER2013: no picture left": (TRAIN, f"{FER} data.on_error=skip split=official balance=none", "no face", image("fer/train/angry/a.png", 9)),
     "data: the same mistake there": (DATA, FER, "the folder fer does not exist", None),
     "audit: distance 64": (DATA, "audit --distance 64", "--distance 64: expected 0..63", None),
     # configuration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fer.data.demo import draw_data_sets
 from fer.model import checkpoint
 from tests.conftest import run_program
+from tests.predict.conftest import ASTRONAUT
 from tests.test_train import SMALL, weights
 
 KILL = """
@@ -101,14 +103,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, name, message):
     assert re.match(rf"UserError the checkpoint {name} cannot be written \(.+\); {message}: make room", result.stdout)
 
 
-def program(monkeypatch, folder: Path, *words: object) -> int:
-    """Runs train.py in this process, in a folder; gives its exit code."""
-    import train
-
+def program(monkeypatch, folder: Path, *words: object, name: str = "train") -> int:
+    """Runs train.py or eval.py in this process, in a folder; gives its exit code."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
     try:
-        train.main()
+        importlib.import_module(name).main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
@@ -149,6 +149,34 @@ def test_a_wanted_change_holds_for_one_time(begun, tmp_path, monkeypatch, capfd)
     assert json.loads((tmp_path / "run/metrics.json").read_text())["epochs"] == 3
     assert program(monkeypatch, tmp_path, "resume=run", "epochs=4") == 2
     assert "epochs was 3 and is 4" in capfd.readouterr().err
+
+
+def test_a_moved_run_folder_is_enough(begun, tmp_path, monkeypatch, capfd, recwarn):
+    from fer.predict.__main__ import main as predict
+    from fer.report.__main__ import main as report
+
+    stayed, moved = tmp_path / "a/run", tmp_path / "elsewhere/moved"
+    shutil.copytree(begun / "run", stayed)
+    moved.parent.mkdir()
+    shutil.move(shutil.copytree(begun / "run", tmp_path / "b/run"), moved)
+    numbers = json.loads((begun / "run/metrics.json").read_text())["test"]
+
+    assert program(monkeypatch, moved.parent, "run=moved", "hydra.run.dir=eval", name="eval") == 0
+    assert json.loads((moved.parent / "eval/metrics.json").read_text())["test"] == numbers
+    monkeypatch.setattr(sys, "argv", ["predict", str(ASTRONAUT), "--model", "moved", "--out", "out"])
+    predict()
+    assert len(pd.read_csv(moved.parent / "out/predictions.csv")) == 1
+    monkeypatch.setattr(sys, "argv", ["report", "moved", "--out", "page"])
+    report()
+    assert (pd.read_csv(moved.parent / "page/tables/runs.csv")["state"] == "finished").all()
+
+    for run in (stayed, moved):
+        assert program(monkeypatch, run.parent, f"resume={run.name}", "epochs=4", "allow_changes=true") == 0
+    assert (moved / "metrics.json").read_bytes() == (stayed / "metrics.json").read_bytes()
+    assert not [warning for warning in recwarn if "dirpath" in str(warning.message)]
+    for name in ("best", "last"):
+        ours, theirs = weights(moved, name), weights(stayed, name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 def test_a_loss_that_is_no_number_stops_with_what_one_needs(demo, tmp_path, monkeypatch, capfd):

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fer.emotions import EMOTIONS
+from fer.errors import UserError
 
 COLUMNS: tuple[str, ...] = ("emotion", "source", "subject", "sequence", "usage", "file", "digest")
 """Columns of `Faces.table`: class 0..6; data set; person ("" if unknown); image sequence ("" if none); FER2013's
@@ -116,7 +117,15 @@ class Faces:
             source: Name of the data set.
             rows: N rows with `emotion` (0..6) and `file`, and those of `subject`, `sequence` and `usage` that are known.
             left_out: File and reason of each picture that was not taken.
+
+        Raises:
+            UserError: No picture is left.
         """
+        if not len(rows):
+            raise UserError(
+                f"no face of {source} is left: {len(left_out):,} pictures were left out"
+                + (f", the first of them {left_out[0][0]} ({left_out[0][1]})" if left_out else "")
+            )
         table = rows.reset_index(drop=True).assign(source=source, digest=digests(images))
         for column in COLUMNS:
             if column not in table:

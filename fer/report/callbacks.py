@@ -47,14 +47,28 @@ def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
     """
     keep: dict[str, Any] = {"dirpath": folder / "checkpoints", "save_on_train_epoch_end": True, "enable_version_counter": False}
     made: list[L.Callback] = [
-        ModelCheckpoint(filename="best", monitor="val/accuracy", mode="max", **keep),
-        ModelCheckpoint(filename="last", **keep),
+        Keep(filename="best", monitor="val/accuracy", mode="max", **keep),
+        Keep(filename="last", **keep),
         Record(folder),
         Pictures(folder),
     ]
     if early_stopping is not None:
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
     return made
+
+
+class Keep(ModelCheckpoint):
+    """Keeps a checkpoint in a run folder that may be moved; Lightning would forget the best score there."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where the run folder is now."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
 
 
 class Record(L.Callback):
