@@ -193,11 +193,18 @@ def unchanged(config: DictConfig) -> bool:
         UserError: A value differs, and `allow_changes` is not set.
     """
     allowed, config.allow_changes = bool(config.allow_changes), False
-    if config.resume is None or allowed:
+    if config.resume is None:
         return allowed
     from fer.report.run import settings
 
     before, now = settings(as_dict(recorded(config.resume, "resume"))), settings(as_dict(config))
+    if allowed:
+        if before.get("epochs") != now.get("epochs") and before.get("scheduler") in ("onecycle", "cosine"):
+            raise UserError(
+                f"resume={config.resume} epochs={now.get('epochs')}: scheduler={before['scheduler']} was laid out for "
+                f"{before.get('epochs')} epochs, which cannot change under way: begin a new run"
+            )
+        return True
     differ = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)]
     if differ:
         raise UserError(

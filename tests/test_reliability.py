@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fer.data.demo import draw_data_sets
@@ -149,6 +150,17 @@ def test_a_wanted_change_holds_for_one_time(begun, tmp_path, monkeypatch, capfd)
     assert json.loads((tmp_path / "run/metrics.json").read_text())["epochs"] == 3
     assert program(monkeypatch, tmp_path, "resume=run", "epochs=4") == 2
     assert "epochs was 3 and is 4" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_a_schedule_laid_out_for_its_epochs_keeps_them(begun, tmp_path, monkeypatch, capfd, schedule):
+    shutil.copytree(begun / "run", tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text()) | {
+        "scheduler": {"_target_": f"fer.model.schedules.{schedule}", "_partial_": True}
+    }
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    assert program(monkeypatch, tmp_path, "resume=run", "epochs=3", "allow_changes=true") == 2
+    assert f"scheduler={schedule} was laid out for 2 epochs, which cannot change under way" in capfd.readouterr().err
 
 
 def test_a_moved_run_folder_is_enough(begun, tmp_path, monkeypatch, capfd, recwarn):
