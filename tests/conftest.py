@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +84,22 @@ def run_program(*words: object, cwd: Path, timeout: float = 300) -> subprocess.C
     return subprocess.run(
         [sys.executable, *map(str, words)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout
     )
+
+
+def run_here(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Does what `run_program` does, but in this process: a new one takes seconds to start."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setenv("COLUMNS", "160")
+        patch.setattr(sys, "argv", [str(word) for word in words[words[0] == "-m" :]])
+        try:
+            runpy.run_module(str(words[1]), run_name="__main__") if words[0] == "-m" else runpy.run_path(
+                str(words[0]), run_name="__main__"
+            )
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return subprocess.CompletedProcess([str(word) for word in words], code, out.getvalue(), err.getvalue())
 
 
 def tempting(seed: int, faces: int = 400) -> Faces:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import REPOSITORY, environment, run_program
+from tests.conftest import REPOSITORY, environment, run_here
 from tests.test_train import SMALL, weights
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -76,7 +76,9 @@ def test_a_killed_process_ends_the_run_with_a_sentence_and_it_resumes(demo, tmp_
     if rank == 0:
         return
     begun = len(pd.read_csv(folder / "history.csv"))
-    result = run_program(REPOSITORY / "train.py", f"resume={folder}", f"epochs={begun + 1}", "allow_changes=true", cwd=tmp_path)
+    result = run_here(
+        REPOSITORY / "train.py", f"resume={folder}", "trainer=cpu", f"epochs={begun + 1}", "allow_changes=true", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert json.loads((folder / "metrics.json").read_text())["epochs"] == begun + 1
 
@@ -121,7 +123,7 @@ def test_a_preempted_job_is_requeued_and_ends_as_if_nothing_had_happened(demo, t
     assert again.returncode == 0, printed
     assert "epoch 1/8" not in printed
     assert list((tmp_path / "runs").iterdir()) == [folder]
-    whole = run_program(*command[1:], "hydra.run.dir=whole", cwd=tmp_path)
+    whole = run_here(*command[1:], "hydra.run.dir=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert (folder / "metrics.json").read_bytes() == (tmp_path / "whole/metrics.json").read_bytes()
     ours, theirs = weights(folder), weights(tmp_path / "whole")

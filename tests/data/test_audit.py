@@ -10,7 +10,7 @@ from fer.data.audit import audit, near_pairs, perceptual_hash, seen
 from fer.data.faces import Faces, digests
 from fer.data.sheet import contact_sheet
 from fer.emotions import EMOTIONS
-from tests.conftest import run_program, write_csv
+from tests.conftest import run_here, write_csv
 
 
 def photo(seed: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_the_command_writes_tables_and_a_contact_sheet_even_without_a_split(tmp_
     rows = [(n % 6, photo(n % 20), "Training") for n in range(40)] + [(3, np.zeros((48, 48), np.uint8), "PrivateTest")]
     write_csv(tmp_path / "fer2013" / "fer2013.csv", rows)
     words = ("-m", "fer.data", "audit", "data=fer2013", "dataset.fer2013.root=fer2013", "--out", "found")
-    result = run_program(*words, cwd=tmp_path)
+    result = run_here(*words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "The split is not looked at: no face is marked 'PublicTest'" in result.stdout
     assert "does not name its people" in result.stdout
@@ -127,7 +127,7 @@ def test_the_command_writes_tables_and_a_contact_sheet_even_without_a_split(tmp_
     assert set(pd.read_csv(tmp_path / "found" / "audit.csv")["check"]) >= {"identical", "constant"}
     assert np.asarray(Image.open(tmp_path / "found" / "contact_sheet.png").convert("L")).std() > 5
 
-    result = run_program(*words, "--distance", "99", cwd=tmp_path)
+    result = run_here(*words, "--distance", "99", cwd=tmp_path)
     assert result.returncode == 2
     assert "--distance 99: expected 0..63" in result.stderr
 

@@ -14,7 +14,7 @@ from fer.errors import UserError
 from fer.model import checkpoint
 from fer.predict import network
 from fer.predict.network import SHIPPED
-from tests.conftest import run_program
+from tests.conftest import run_here
 from tests.predict.conftest import on_drawn_faces
 
 
@@ -43,7 +43,7 @@ def test_any_number_of_faces_gives_what_the_network_gives(onnx_file, shipped, no
 
 
 def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
-    result = run_program(
+    result = run_here(
         "-m", "fer.export", SHIPPED, *on_drawn_faces(demo), "--out", "new/small.onnx", "--int8", "--weights", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
@@ -64,7 +64,7 @@ def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
 
 
 def test_without_the_test_faces_nothing_is_exported(tmp_path):
-    result = run_program("-m", "fer.export", SHIPPED, "data.root=nix", "--out", "model.onnx", cwd=tmp_path)
+    result = run_here("-m", "fer.export", SHIPPED, "data.root=nix", "--out", "model.onnx", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith("error: FER2013: the folder nix/fer2013 does not exist")
     assert result.stderr.endswith("the run's test faces are needed to check what is exported\n")
@@ -72,7 +72,7 @@ def test_without_the_test_faces_nothing_is_exported(tmp_path):
 
 
 def test_an_onnx_file_is_not_exported_again(onnx_file, tmp_path):
-    result = run_program("-m", "fer.export", onnx_file, cwd=tmp_path)
+    result = run_here("-m", "fer.export", onnx_file, cwd=tmp_path)
     assert result.stderr == f"error: {onnx_file} is an ONNX file already: name a run folder or a checkpoint\n"
 
 

@@ -16,7 +16,7 @@ from fer.data.fer2013 import FER2013
 from fer.data.kdef import KDEF
 from fer.predict.detect import Detections
 from fer.predict.network import SHIPPED
-from tests.conftest import REPOSITORY, run_program
+from tests.conftest import REPOSITORY, run_here
 from tests.predict.conftest import on_drawn_faces
 
 
@@ -25,7 +25,7 @@ def evaluated(demo, tmp_path_factory) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     """The test faces, uint8 (N, 48, 48), and eval.py's rows about them."""
     folder = tmp_path_factory.mktemp("eval")
     words = [f"checkpoint={SHIPPED}", *on_drawn_faces(demo), "trainer=cpu", "hydra.run.dir=out"]
-    result = run_program(REPOSITORY / "eval.py", *words, cwd=folder)
+    result = run_here(REPOSITORY / "eval.py", *words, cwd=folder)
     assert result.returncode == 0, result.stderr
     rows = pd.read_csv(folder / "out/predictions.csv")
     pictures = {}

@@ -27,7 +27,7 @@ from fer.metrics import evaluate
 from fer.report import __main__ as command
 from fer.report import comparison, page, replication, run
 from fer.report.study import collect, study
-from tests.conftest import REPOSITORY, run_program
+from tests.conftest import REPOSITORY, run_here, run_program
 
 SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", "trainer=cpu"]
 
@@ -40,7 +40,7 @@ def sweep(demo, tmp_path_factory) -> Path:
     words = ["experiment=demo_study", "epochs=1,2", *SMALL, *places]
     result = run_program(REPOSITORY / "train.py", *words, cwd=folder, timeout=500)
     assert result.returncode == 0, result.stderr
-    again = run_program("-m", "fer.report", "sweep", "--out", "sweep/report", cwd=folder)
+    again = run_here("-m", "fer.report", "sweep", "--out", "sweep/report", cwd=folder)
     assert again.returncode == 0, again.stderr
     return folder / "sweep"
 

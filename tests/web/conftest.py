@@ -26,7 +26,9 @@ def served(folder: Path, *words: object) -> Iterator[tuple[str, subprocess.Popen
     command = [sys.executable, "-m", "fer.web", "--device", "cpu", "--port", str(port), *map(str, words)]
     with (
         open(folder / "log.txt", "wb") as log,
-        subprocess.Popen(command, env=environment() | {"TMPDIR": str(folder)}, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            command, env=environment() | {"TMPDIR": str(folder), "GRADIO_SHARE": "true"}, stdout=log, stderr=log
+        ) as process,
     ):
         address = f"http://127.0.0.1:{port}/"
         for _ in range(600):

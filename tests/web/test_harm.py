@@ -16,11 +16,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY, environment
+from tests.conftest import REPOSITORY
 from tests.predict.conftest import ASTRONAUT
 from tests.web.conftest import served
 
-SECONDS = float(os.environ.get("FER_LOAD_SECONDS", 10))
+SECONDS = float(os.environ.get("FER_LOAD_SECONDS", 6))
 """How long the crowd stays; a minute was done once (README)."""
 
 API = "gradio_api/"
@@ -80,11 +80,11 @@ def test_a_crowd_is_answered_and_leaves_nothing_behind(tmp_path):
         until = time.monotonic() + seconds
         await asyncio.gather(*(visitor(address, number, until) for number in range(100)))
 
-    with served(tmp_path, "--limit", 1, "--keep", 2) as (address, process):
+    with served(tmp_path, "--limit", 1, "--keep", 1) as (address, process):
         (uploads,) = tmp_path.glob("fer-web-*/uploads")
         results = uploads.with_name("results")
         own = set(uploads.glob("*/*"))
-        asyncio.run(crowd(address, 8))  # threads and caches are there from now on
+        asyncio.run(crowd(address, 5))  # threads and caches are there from now on
         before = memory(process)
         counted.clear()
         asyncio.run(crowd(address, SECONDS))
@@ -92,7 +92,7 @@ def test_a_crowd_is_answered_and_leaves_nothing_behind(tmp_path):
         assert len(list(uploads.glob("*/good.jpg"))) == 1
         for path in {*uploads.rglob("*"), *results.rglob("*")}:
             os.utime(path, (0, 0))  # as after a long time
-        time.sleep(15)  # they are looked at each tenth of --keep
+        time.sleep(8)  # they are looked at each tenth of --keep
         assert process.poll() is None
         assert set(uploads.glob("*/*")) == own
         assert list(results.glob("*/*")) == []
@@ -102,7 +102,9 @@ def test_a_crowd_is_answered_and_leaves_nothing_behind(tmp_path):
         assert [leak for body in bodies for leak in leaks(body, uploads)] == []
         print(f"{dict(counted)} in {SECONDS:.0f} s, {before:.0f} MiB before and {after:.0f} MiB after")  # noqa: T201
     assert list(tmp_path.glob("fer-web-*")) == []  # a stopped page takes all files with it
-    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text()
+    assert "Traceback" not in log
+    assert not re.search("public URL|Could not create share link", log)  # which gradio would open for GRADIO_SHARE=true
 
 
 @pytest.fixture
@@ -204,20 +206,3 @@ def test_a_password_keeps_strangers_out(tmp_path):
         assert client.post("login", data={"username": "fer", "password": "correct horse battery"}).status_code == 200
         sent = client.post(f"{API}upload", files=file)
         assert "1: happy" in call(client, "picture", upload_of(sent.json()[0]), False)
-
-
-def test_the_environment_opens_no_public_link(tmp_path):
-    """Gradio would open one for GRADIO_SHARE=true."""
-    script = (
-        "import os, sys; os.environ['GRADIO_SHARE'] = 'true'; from gradio import networking, Blocks\n"
-        "def tunnel(*a, **k): print('PUBLIC', flush=True); raise OSError\n"
-        "networking.setup_tunnel = tunnel\n"
-        "Blocks.block_thread = lambda self: None\n"
-        "sys.argv = ['fer.web', '--port', '7999', '--device', 'cpu']\n"
-        "from fer.web.__main__ import main; main()\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    assert "PUBLIC" not in result.stdout
