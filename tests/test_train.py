@@ -163,7 +163,6 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(run, metrics):
 @pytest.mark.parametrize(
     ("experiment", "jobs", "more"),
     [
-        ("thesis_optimizers", 3, []),
         ("thesis_epochs", 2, ["epochs=1,2"]),
         ("splits", 2, []),
         ("imbalance", 4, ["split.folds=3"]),
@@ -256,14 +255,10 @@ def test_data_command_prints_the_tables_and_the_errors_of_the_thesis(demo, tmp_p
     assert "the folder data/fer2013 does not exist" in result.stderr
 
 
-LAUNCHERS = {"lightning": [], "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]}
-
-
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_two_processes_train_one_network_and_test_every_face_once(launcher, demo, tmp_path):
+def test_two_processes_train_one_network_and_test_every_face_once(demo, tmp_path):
     options = ["epochs=1", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "augment=device"]
     arguments = [*SMALL[:3], "data.scale=null", f"data.root={demo}", *options]
-    result = run_program(*LAUNCHERS[launcher], REPOSITORY / "train.py", *arguments, cwd=tmp_path)
+    result = run_program(REPOSITORY / "train.py", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("epoch 1/1: ") == result.stdout.count("Everything is in") == 1
     (folder,) = (tmp_path / "runs").iterdir()
