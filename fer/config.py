@@ -311,13 +311,29 @@ def recorded(place: str, key: str) -> DictConfig:
             raise UserError(f"{source} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{source} holds no configuration")
-    for path, node in _targets(as_dict(loaded)):
+    plain = as_dict(loaded)
+    for text in _texts(plain):
+        if "${" in _PLAIN_INTERPOLATION.sub("", text):
+            raise UserError(f"{source}: '{text}' could make up anything when it is read, so it is not: write the value itself")
+    for path, node in _targets(plain):
         if not _is_known(str(node["_target_"])):
             raise UserError(
                 f"{source}: {path}._target_ names the code {node['_target_']}, which no file of conf/ does, so it is not run: "
                 "if it is yours, name it in a file there"
             )
     return loaded
+
+
+_PLAIN_INTERPOLATION = re.compile(r"\$\{(hydra:)?[\w.]+\}")
+"""Refers to another value; others call functions such as oc.decode, which makes nodes of text, or oc.env."""
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Yields every text in plain values."""
+    if isinstance(node, str):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _texts(child)
 
 
 def _is_known(target: str) -> bool:
