@@ -94,6 +94,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
     def decorate(function: Callable[[DictConfig], float | None]) -> Callable[[], None]:
         @functools.wraps(function)
         def checked(config: DictConfig) -> float | None:
+            hydra_config = HydraConfig.get()
+            folder, sweeps = Path(hydra_config.runtime.output_dir), hydra_config.mode == RunMode.MULTIRUN
             try:
                 check(config)
                 _one_device_a_job(config)
@@ -102,8 +104,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                 done = _taken_up(config)
                 return function(config) if done is None else done
             except Exception as error:
-                folder = Path(HydraConfig.get().runtime.output_dir)
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                if sweeps:
                     return _failed(error, config)
                 if cluster.is_lost_process(error):
                     told = f"error: another process of this run has ended. Go on with: python train.py resume={folder}"
@@ -116,10 +117,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                     folder.parent.rmdir()
                 errors.fail(_sentence(error))  # Hydra would put words of its own before an exception
             except SystemExit as stop:  # Lightning leaves without a code after SIGTERM and with 1 after Ctrl-C
-                if HydraConfig.get().mode != RunMode.MULTIRUN and stop.code is None and (said := cluster.requeue()):
+                if sweeps:
+                    print(f"The sweep goes on by the same command with hydra.sweep.dir={hydra_config.sweep.dir}")
+                elif stop.code is None and (said := cluster.requeue()):
                     print(said)
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    print(f"The sweep goes on by the same command with hydra.sweep.dir={HydraConfig.get().sweep.dir}")
                 raise SystemExit(143 if stop.code is None else 130) from None
 
         @functools.wraps(function)
@@ -312,9 +313,9 @@ def recorded(place: str, key: str) -> DictConfig:
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{source} holds no configuration")
     plain = as_dict(loaded)
-    for text in _texts(plain):
-        if "${" in _PLAIN_INTERPOLATION.sub("", text):
-            raise UserError(f"{source}: '{text}' could make up anything when it is read, so it is not: write the value itself")
+    for path, text in _walk(plain):
+        if isinstance(text, str) and "${" in _PLAIN_INTERPOLATION.sub("", text):
+            raise UserError(f"{source}: {path}={text} could make up anything when it is read, so it is not: write the value itself")
     for path, node in _targets(plain):
         if not _is_known(str(node["_target_"])):
             raise UserError(
@@ -326,14 +327,6 @@ def recorded(place: str, key: str) -> DictConfig:
 
 _PLAIN_INTERPOLATION = re.compile(r"\$\{(hydra:)?[\w.]+\}")
 """Refers to another value; others call functions such as oc.decode, which makes nodes of text, or oc.env."""
-
-
-def _texts(node: Any) -> Iterator[str]:
-    """Yields every text in plain values."""
-    if isinstance(node, str):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _texts(child)
 
 
 def _is_known(target: str) -> bool:
@@ -387,13 +380,17 @@ def check(config: DictConfig) -> None:
         _check_node(path, node)
 
 
-def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields every node below that has a `_target_`, with its dotted path."""
-    if isinstance(node, dict) and "_target_" in node:
-        yield path, node
+def _walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields plain values and everything below them, each with its dotted path."""
+    yield path, node
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
-        yield from _targets(child, f"{path}.{key}" if path else str(key))
+        yield from _walk(child, f"{path}.{key}" if path else str(key))
+
+
+def _targets(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields every node that has a `_target_`, with its dotted path."""
+    return ((path, below) for path, below in _walk(node) if isinstance(below, dict) and "_target_" in below)
 
 
 def _check_node(path: str, node: dict[str, Any]) -> None:

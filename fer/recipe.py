@@ -14,7 +14,7 @@ from fer.errors import UserError
 FORMAT = 1
 """Goes up when the recipe changes in a way that older code cannot read."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Plain(BaseModel):
@@ -27,9 +27,9 @@ class _Image(_Plain):
 
 
 class _Test(_Plain):
-    accuracy: Share
+    accuracy: _Share
     faces: Annotated[int, Field(ge=0)]
-    recall: Annotated[list[Share], Field(min_length=len(EMOTIONS), max_length=len(EMOTIONS))]
+    recall: Annotated[list[_Share], Field(min_length=len(EMOTIONS), max_length=len(EMOTIONS))]
 
 
 class _Recipe(_Plain):

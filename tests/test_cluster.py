@@ -122,6 +122,8 @@ def test_a_preempted_job_is_requeued_and_ends_as_if_nothing_had_happened(demo, t
     assert "SLURM's job 7 is in the queue again" in printed
     assert (tmp_path / "asked.txt").read_text().splitlines() == ["show job 7", "requeue 7"]
     (folder,) = (tmp_path / "runs").iterdir()
+    assert f"python train.py resume={folder}" in printed
+    assert "Traceback" not in printed
     assert not (folder / "metrics.json").exists()
     for name, value in {**slurm, "SLURM_RESTART_COUNT": "1"}.items():
         monkeypatch.setenv(name, value)

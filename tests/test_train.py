@@ -163,6 +163,7 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(run, metrics):
 @pytest.mark.parametrize(
     ("experiment", "jobs", "more"),
     [
+        ("thesis_optimizers", 3, []),
         ("thesis_epochs", 2, ["epochs=1,2"]),
         ("splits", 2, []),
         ("imbalance", 4, ["split.folds=3"]),

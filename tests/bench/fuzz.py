@@ -116,5 +116,7 @@ def one(content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    atheris.Setup([sys.argv[0], f"-max_total_time={SECONDS}", "-max_len=2000", "-rss_limit_mb=8000", *sys.argv[2:]], one)
+    atheris.Setup(
+        [sys.argv[0], f"-max_total_time={SECONDS}", "-len_control=0", "-max_len=2000", "-rss_limit_mb=8000", *sys.argv[2:]], one
+    )
     atheris.Fuzz()

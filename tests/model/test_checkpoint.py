@@ -76,6 +76,6 @@ def test_files_that_are_no_checkpoint(tmp_path):
     (tmp_path / "text.ckpt").write_text("hello")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     torch.save([1, 2], tmp_path / "list.ckpt")
-    for name in ("half", "text", "other", "list"):
-        with pytest.raises(UserError, match=f"{name}.ckpt is no (checkpoint|model)"):
+    for name, what in (("half", "checkpoint"), ("text", "checkpoint"), ("other", "model of this project"), ("list", "checkpoint")):
+        with pytest.raises(UserError, match=f"{name}.ckpt is no {what}"):
             checkpoint.load(tmp_path / f"{name}.ckpt")
