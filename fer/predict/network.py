@@ -136,35 +136,49 @@ def read(model: str | Path | None = None, device: str | None = None) -> Network:
     if path.suffix.lower() == ".onnx" and path.is_file():
         return OnnxNetwork(path)
     if path.is_dir():
-        path = path / CHECKPOINTS[_record(path).get("test", "last")]
+        path = path / CHECKPOINTS[_tested(path)]
     if not path.is_file():
         raise UserError(f"there is no model {path}: name a run folder, a checkpoint (.ckpt) or an ONNX file (.onnx)")
     from fer.model import checkpoint
 
     module, recipe = checkpoint.load(path)
-    return TorchNetwork(module, recipe, recipe.get("tests") or tests(path), device)
+    known = recipe.get("tests") or tests(path)
+    checked(recipe, path, known)
+    return TorchNetwork(module, recipe, known, device)
 
 
 def tests(weights: Path) -> dict[str, Any]:
     """Reads how a checkpoint did on each test set from its run's metrics.json; nothing where others were tested or none."""
     metrics = weights.parent.parent / METRICS
-    content = json.loads(metrics.read_text()) if metrics.is_file() else {}
-    if "tested" not in content or weights.name != Path(CHECKPOINTS[content["tested"]]).name:
+    if not metrics.is_file():
         return {}
-    found = content["test"]
-    if len(found) == 2:  # one test set, and the same faces again as all of them
-        found.pop(COMBINED, None)
-    return {
-        name: {"accuracy": values["accuracy"], "faces": sum(values["support"]), "recall": values["recall"]}
-        for name, values in found.items()
-    }
+    try:
+        content = json.loads(metrics.read_text())
+        if "tested" not in content or weights.name != Path(CHECKPOINTS[content["tested"]]).name:
+            return {}
+        found = content["test"]
+        if len(found) == 2:  # one test set, and the same faces again as all of them
+            found.pop(COMBINED, None)
+        return {
+            name: {"accuracy": values["accuracy"], "faces": sum(values["support"]), "recall": values["recall"]}
+            for name, values in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{metrics} is damaged: put it back, or name the checkpoint of another folder") from None
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    if not (folder / RECORD).is_file():
-        raise UserError(f"{folder} is no run folder, since it has no {RECORD}: name the folder that train.py printed")
-    record: dict[str, Any] = yaml.safe_load((folder / RECORD).read_text())
-    return record
+def _tested(run: Path) -> str:
+    """Which weights a run tested, "last" or "best"."""
+    record = run / RECORD
+    if not record.is_file():
+        raise UserError(f"{run} is no run folder, since it has no {RECORD}: name the folder that train.py printed")
+    try:
+        tested = yaml.safe_load(record.read_text()).get("test", "last")
+    except (yaml.YAMLError, ValueError, AttributeError):
+        tested = None
+    if tested not in CHECKPOINTS:
+        raise UserError(f"{record} is damaged: name a checkpoint below {run / 'checkpoints'} instead")
+    return str(tested)
 
 
 def batches(faces: NDArray[np.uint8], size: int = 256) -> list[NDArray[np.uint8]]:
