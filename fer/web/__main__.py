@@ -41,6 +41,7 @@ def main() -> None:
                 server_port=arguments.port,
                 share=arguments.share,
                 auth=lock,  # type: ignore[arg-type]  # gradio takes coroutines too
+                auth_message=f"The user is called {USER}.",
                 max_file_size=f"{arguments.limit}mb",
                 theme=THEME,
                 footer_links=["api"],
