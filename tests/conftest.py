@@ -93,6 +93,7 @@ def run_here(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         patch.chdir(cwd)
         patch.setenv("COLUMNS", "160")
         patch.setattr(sys, "argv", [str(word) for word in words[words[0] == "-m" :]])
+        patch.delitem(sys.modules, f"{words[1]}.__main__", raising=False)
         try:
             runpy.run_module(str(words[1]), run_name="__main__") if words[0] == "-m" else runpy.run_path(
                 str(words[0]), run_name="__main__"

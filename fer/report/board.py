@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
@@ -25,8 +25,13 @@ def add_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
 
 def add_picture(trainer: L.Trainer, name: str, path: Path) -> None:
     """Puts a PNG into TensorBoard, where that is the logger."""
+    with Image.open(path) as picture:
+        size = dict(zip(("width", "height"), picture.size, strict=True))
+        # as it is: add_image would take pixels and compress them once more
+        image = Summary.Image(**size, colorspace=len(picture.getbands()), encoded_image_string=path.read_bytes())
     for logger in boards(trainer):
-        logger.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), trainer.current_epoch, dataformats="HWC")
+        content = Summary(value=[Summary.Value(tag=name, image=image)])
+        logger.experiment._get_file_writer().add_summary(content, trainer.current_epoch)
 
 
 def boards(trainer: L.Trainer) -> list[TensorBoardLogger]:

@@ -27,7 +27,7 @@ from fer.data.images import read_image
 from fer.data.kdef import KDEF
 from fer.data.split import Parts, SubjectSplit, ThesisSplit
 from fer.errors import UserError
-from tests.conftest import make_faces, run_program, write_csv, write_image
+from tests.conftest import make_faces, run_here, run_program, write_csv, write_image
 
 
 @pytest.fixture
@@ -323,8 +323,8 @@ print(len(data.parts.train), sum(len(batch.images) for batch in data.train_datal
 def test_a_set_larger_than_the_memory_left_is_served_from_its_file(tmp_path):
     (tmp_path / "own.py").write_text(MAPPED)
     (tmp_path / "raw").mkdir()
-    for word in ("write", "read"):
-        result = run_program("own.py", word, cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
+    assert run_here(tmp_path / "own.py", "write", cwd=tmp_path).returncode == 0
+    result = run_program("own.py", "read", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     expected, served = map(int, result.stdout.split())
     assert 20_000 < expected == served

@@ -20,14 +20,14 @@ import pytest
 from PIL import Image
 
 from fer.emotions import EMOTIONS
-from tests.conftest import environment, run_program
+from tests.conftest import environment, run_here
 from tests.predict.conftest import ASTRONAUT, write_video
 
 MODULE = ("-m", "fer.predict")
 
 
 def predict(cwd: Path, *words: object, code: int = 0) -> tuple[str, str]:
-    result = run_program(*MODULE, *words, cwd=cwd)
+    result = run_here(*MODULE, *words, cwd=cwd)
     assert result.returncode == code, result.stderr
     return " ".join(result.stdout.split()), result.stderr
 

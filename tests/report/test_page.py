@@ -34,12 +34,13 @@ SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", 
 
 @pytest.fixture(scope="module")
 def sweep(demo, tmp_path_factory) -> Path:
-    """The demo study with a small network: three optimizers, two lengths, two seeds; and its report."""
+    """The demo study with a small network: three optimizers, two lengths, a second seed of one; and its report."""
     folder = tmp_path_factory.mktemp("study")
-    places = ["data.scale=0.05", f"data.root={demo}", "hydra.sweep.dir=sweep"]
-    words = ["experiment=demo_study", "epochs=1,2", *SMALL, *places]
-    result = run_program(REPOSITORY / "train.py", *words, cwd=folder, timeout=500)
-    assert result.returncode == 0, result.stderr
+    words = ["experiment=demo_study", *SMALL, "data.scale=0.05", f"data.root={demo}"]
+    one = ["hydra.mode=RUN", "optimizer=adam", "epochs=1", "seed=1", "hydra.run.dir=sweep/6"]
+    for others in (["epochs=1,2", "seed=0", "hydra.sweep.dir=sweep"], one):
+        result = run_here(REPOSITORY / "train.py", *words, *others, cwd=folder)
+        assert result.returncode == 0, result.stderr
     again = run_here("-m", "fer.report", "sweep", "--out", "sweep/report", cwd=folder)
     assert again.returncode == 0, again.stderr
     return folder / "sweep"
@@ -89,9 +90,9 @@ def test_every_accuracy_is_the_mean_of_the_runs_metrics(sweep):
             settings = {"optimizer": row[rows], "epochs": 1} if rows == "optimizer" else {"optimizer": "Adam", "epochs": row[rows]}
             tests = [metrics(folder)["test"][row["test set"]] for folder in chosen(sweep, **settings)]
             values = [test["accuracy"] for test in tests]
-            assert len(values) == row["runs"] == 2
+            assert len(values) == row["runs"] == (2 if settings == {"optimizer": "Adam", "epochs": 1} else 1)
             assert row["ours"] == pytest.approx(np.mean(values))
-            assert row["sd"] == pytest.approx(np.std(values, ddof=1))
+            assert row["sd"] == pytest.approx(pd.Series(values).std(), nan_ok=True)
             faces = sum(tests[0]["support"])
             assert [row["low"], row["high"]] == pytest.approx(proportion_confint(row["ours"] * faces, faces, 0.05, "wilson"))
             theirs = thesis.OPTIMIZERS[row[rows]] if rows == "optimizer" else thesis.EPOCHS[row["epochs, thesis"]]
@@ -126,12 +127,12 @@ def test_matrices_reports_counts_and_progress_are_those_of_the_runs(sweep):
 
 def test_mcnemar_compares_runs_of_one_seed_that_differ_in_one_setting(sweep):
     frame = table(sweep / "report", "mcnemar")
-    # 3 pairs of optimizers at each of 2 lengths, and 2 lengths of each of 3 optimizers, for 2 seeds
-    assert len(frame) == (3 * 2 + 3) * 2
-    row = frame[(frame["first"] == "Adam, epochs 1") & (frame["second"] == "SGD, epochs 1") & (frame["seed"] == 1)].iloc[0]
+    # 3 pairs of optimizers at each of 2 lengths, and 2 lengths of each of 3 optimizers; the other seed has one run only
+    assert len(frame) == 3 * 2 + 3
+    row = frame[(frame["first"] == "Adam, epochs 1") & (frame["second"] == "SGD, epochs 1") & (frame["seed"] == 0)].iloc[0]
     right = []
     for optimizer in ("Adam", "SGD"):
-        predictions = pd.read_csv(chosen(sweep, optimizer=optimizer, epochs=1, seed=1)[0] / "predictions.csv").sort_values("file")
+        predictions = pd.read_csv(chosen(sweep, optimizer=optimizer, epochs=1, seed=0)[0] / "predictions.csv").sort_values("file")
         right.append((predictions["emotion"] == predictions["predicted"]).to_numpy())
     cells = pd.crosstab(*right).reindex(index=[True, False], columns=[True, False], fill_value=0)
     assert [row["only first right"], row["only second right"]] == [cells.loc[True, False], cells.loc[False, True]]
@@ -139,7 +140,7 @@ def test_mcnemar_compares_runs_of_one_seed_that_differ_in_one_setting(sweep):
 
 
 def test_unfinished_failed_and_mixed_runs_are_reported_as_such(sweep, tmp_path, capsys):
-    for number, name in enumerate(("cut", "failed", "whole")):
+    for number, name in ((2, "cut"), (1, "failed"), (0, "whole")):
         shutil.copytree(sweep / str(number), tmp_path / name)
     (tmp_path / "cut" / "metrics.json").unlink()
     (tmp_path / "failed" / "failed.txt").write_text("the disk was full\n\nTraceback ...")
