@@ -38,7 +38,8 @@ def gradcam(network: nn.Module, faces: NDArray[np.uint8], emotion: NDArray[np.in
     for start in range(0, len(faces), 64):
         batch = to_input(torch.from_numpy(np.ascontiguousarray(planes[start : start + 64])).to(device))
         target = torch.from_numpy(emotion[start : start + 64]).to(device)
-        coarse = LayerGradCam(network, convolutions[-1]).attribute(batch, target, relu_attributions=True)
+        with torch.compiler.set_stance("force_eager"):  # a compiled network would be compiled anew, for these few faces
+            coarse = LayerGradCam(network, convolutions[-1]).attribute(batch, target, relu_attributions=True)
         assert isinstance(coarse, torch.Tensor)
         heat.append(LayerAttribution.interpolate(coarse, faces.shape[1:3], "bilinear").detach().cpu()[:, 0])
     found = torch.cat(heat).numpy()
