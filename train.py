@@ -52,7 +52,7 @@ def main(config: DictConfig) -> float | None:
     )
     trainer = instantiate(
         config.trainer,
-        callbacks=callbacks(folder, config.early_stopping),
+        callbacks=callbacks(folder, config.early_stopping, config.averaging),
         plugins=plugins(),
         logger=instantiate(config.logger, _convert_="all"),
         enable_progress_bar=console.is_terminal,

@@ -64,6 +64,7 @@ class TrainConfig:
     epochs: int = MISSING
     batch_size: int = MISSING
     label_smoothing: float = MISSING
+    averaging: float | None = None
     early_stopping: int | None = None
     test: str = MISSING
     contempt: str = MISSING
@@ -376,6 +377,8 @@ def check(config: DictConfig) -> None:
     for key in ("epochs", "batch_size", "early_stopping"):
         if plain[key] is not None and plain[key] < 1:
             raise UserError(f"{key}={plain[key]}: expected 1 or more")
+    if plain["averaging"] is not None and not 0 <= plain["averaging"] < 1:
+        raise UserError(f"averaging={plain['averaging']}: expected 0 or more and below 1, such as 0.999")
     for path, node in _targets({key: plain[key] for key in sorted(plain, key=lambda key: str(key) == "data")}):
         _check_node(path, node)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fer.emotions import EMOTIONS
 from fer.model.layers import Conv2d, norm_pool_relu_dropout
@@ -111,6 +112,90 @@ class ThesisCNN(nn.Module):
             images = norm_pool_relu_dropout(convolution(images), *rest)
         logits: Tensor = self.classifier(images)
         return logits
+
+
+class ResNet(nn.Module):
+    """A residual network for small faces (He et al., Deep Residual Learning for Image Recognition, 2016).
+
+    A 3x3 convolution, stages of basic blocks, the mean over all places, dropout, seven logits. Unlike ImageNet's ResNets it
+    neither strides nor pools before the first block, since a face of 48 pixels has none to lose.
+
+    Args:
+        channels: Channels of the input, 1 (grey) or 3 (RGB).
+        widths: Filters of each stage.
+        blocks: Blocks of each stage.
+        strides: Stride of each stage's first block.
+        dropout: Probability that a feature is dropped before the last layer.
+        bn_momentum: Weight of the newest batch in the running statistics (PyTorch's sense).
+        classes: Number of logits.
+
+    Raises:
+        ValueError: The stages do not fit together.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dropout: float = 0.0,
+        bn_momentum: float = 0.1,
+        classes: int = len(EMOTIONS),
+    ) -> None:
+        super().__init__()
+        if not len(widths) == len(blocks) == len(strides) or not widths:
+            raise ValueError(
+                f"model.widths has {len(widths)} entries, model.blocks {len(blocks)} and model.strides {len(strides)}: "
+                "give one of each for each stage"
+            )
+        width = widths[0]
+        layers: list[nn.Module] = [*_convolution(channels, width, 3), nn.ReLU(inplace=True)]
+        for count, depth, stride in zip(widths, blocks, strides, strict=True):
+            for number in range(depth):
+                layers.append(_BasicBlock(width, count, stride if number == 0 else 1))
+                width = count
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, classes))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = bn_momentum
+            elif isinstance(layer, _BasicBlock):
+                nn.init.zeros_(layer.norm2.weight)  # each block begins as its shortcut (Goyal et al., 2017)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Computes logits.
+
+        Args:
+            images: Faces, float (N, channels, H, W), in 0..1.
+
+        Returns:
+            Logits, float (N, classes).
+        """
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class _BasicBlock(nn.Module):
+    """He et al.'s basic block, as torchvision has it; importing torchvision would double the time that a prediction starts in."""
+
+    def __init__(self, width: int, count: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = _convolution(width, count, 3, stride)
+        self.conv2, self.norm2 = _convolution(count, count, 3)
+        same = stride == 1 and width == count
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(width, count, 1, stride))
+
+    def forward(self, images: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(images)), inplace=True)
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(images), inplace=True)
+
+
+def _convolution(width: int, count: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    padding = kernel // 2
+    return Conv2d(width, count, kernel, stride, padding, bias=False), nn.BatchNorm2d(count)
 
 
 def _init_like_keras(layer: nn.Module) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import lightning as L
 import pandas as pd
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from PIL import Image
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torchvision.utils import make_grid
 
 from fer.console import console
@@ -38,12 +39,13 @@ def plugins() -> list[Any]:
     return [WholeCheckpoints(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
 
 
-def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
+def callbacks(folder: Path, early_stopping: int | None, averaging: float | None = None) -> list[L.Callback]:
     """Makes the callbacks of a training run.
 
     Args:
         folder: The run folder.
         early_stopping: Epochs without a better validation accuracy before training stops; None never stops.
+        averaging: Share of the averaged weights that each step leaves, 0..1; None validates and keeps the weights themselves.
     """
     keep: dict[str, Any] = {"dirpath": folder / "checkpoints", "save_on_train_epoch_end": True, "enable_version_counter": False}
     made: list[L.Callback] = [
@@ -54,6 +56,8 @@ def callbacks(folder: Path, early_stopping: int | None) -> list[L.Callback]:
     ]
     if early_stopping is not None:
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
+    if averaging is not None:  # all weights in one go; Lightning's EMAWeightAveraging takes them one by one
+        made.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(averaging)))
     return made
 
 
