@@ -57,7 +57,8 @@ def callbacks(folder: Path, early_stopping: int | None, averaging: float | None 
     if early_stopping is not None:
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
     if averaging is not None:  # all weights in one go; Lightning's EMAWeightAveraging takes them one by one
-        made.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(averaging)))
+        average = get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
+        made.append(WeightAveraging(multi_avg_fn=average))
     return made
 
 

@@ -20,7 +20,8 @@ from fer.errors import UserError
 from fer.metrics import evaluate, plain
 from fer.model import schedules
 from fer.model.classifier import Classifier
-from fer.model.networks import ThesisCNN
+from fer.model.networks import ThesisCNN, to_input
+from fer.report.callbacks import callbacks
 
 
 def small_network():
@@ -39,7 +40,7 @@ def data(demo):
 
 def trainer(**options):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "enable_checkpointing": False}
-    return L.Trainer(accelerator="cpu", use_distributed_sampler=False, num_sanity_val_steps=0, **quiet, **options)
+    return L.Trainer(accelerator="cpu", use_distributed_sampler=False, num_sanity_val_steps=0, **quiet | options)
 
 
 def fitted(data, epochs=2):
@@ -49,6 +50,30 @@ def fitted(data, epochs=2):
     run.fit(classifier, data)
     run.test(classifier, data, verbose=False)
     return classifier
+
+
+def test_averaged_weights_are_validated_and_kept(data, tmp_path):
+    taken: list[list[torch.Tensor]] = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            taken.append([parameter.detach().clone() for parameter in pl_module.network.parameters()])
+
+    classifier = Classifier(small_network(), functools.partial(torch.optim.Adam, lr=3e-3), None, {}, list(data.test_sets))
+    own = [*callbacks(tmp_path, None, averaging=0.9), Watch()]
+    run = trainer(max_epochs=2, callbacks=own, enable_checkpointing=True)
+    run.fit(classifier, data)
+    average = taken[0]
+    for step in taken[1:]:
+        average = [0.9 * old + 0.1 * new for old, new in zip(average, step, strict=True)]
+    kept = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)
+    network = small_network().eval()
+    network.load_state_dict({name.removeprefix("network."): value for name, value in kept["state_dict"].items()})
+    torch.testing.assert_close(list(network.parameters()), average)
+    with torch.no_grad():
+        faces = torch.from_numpy(data.faces.images[data.parts.val])[:, None]
+        right = network(to_input(faces)).argmax(1).numpy() == data.faces.emotion[data.parts.val]
+    assert classifier.history[-1]["val/accuracy"] == pytest.approx(right.mean(), abs=1e-6)
 
 
 def test_reported_metrics_are_scikit_learns_on_every_test_set(data):

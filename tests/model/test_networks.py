@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from fer.model.networks import ThesisCNN, to_input
+from fer.config import composed
+from fer.model.networks import ResNet, ThesisCNN, to_input
 
 FIGURE_4_7 = [640, 128, 204928, 256, 590336, 1024, 2359808, 1024, 1179904, 512, 131584, 1024, 3591]
 """Trainable parameters of each layer that has any, in order (convolution or dense, then batch norm)."""
@@ -71,6 +74,48 @@ def test_options_reach_the_layers():
 def test_blocks_that_do_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
         ThesisCNN(**arguments)
+    with pytest.raises(ValueError, match="4 entries, model.blocks 1 and model.strides 4"):
+        ResNet(blocks=[2])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_residual_network_is_torchvisions(training):
+    """Its own ResNet-18 without the pooling and stride at its start, holding our weights."""
+    torch.manual_seed(0)
+    ours = ResNet().double().train(training)
+    theirs = torchvision.models.resnet18(num_classes=7).double().train(training)
+    theirs.conv1, theirs.maxpool = nn.Conv2d(1, 64, 3, padding=1, bias=False, dtype=torch.float64), nn.Identity()
+    names = theirs.state_dict().keys()
+    assert len(names) == len(ours.state_dict())
+    for layer in ours.modules():  # not as they begin, where blocks are their shortcuts
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.bias.data.uniform_(-0.5, 0.5)
+    theirs.load_state_dict(dict(zip(names, ours.state_dict().values(), strict=True)))
+    faces = torch.rand(2, 1, 48, 48, dtype=torch.float64)
+    torch.testing.assert_close(ours(faces), theirs(faces))
+
+
+def test_a_new_residual_block_is_its_shortcut():
+    network = ResNet(widths=[8], blocks=[3], strides=[1]).eval()
+    faces = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(network.features(faces), network.features[:3](faces))
+
+
+def test_the_small_network_is_small():
+    from hydra.utils import instantiate
+
+    small, thesis = (instantiate(composed([f"model={name}", "data=thesis"]).model, _convert_="all") for name in ("small", "thesis_cnn"))
+    assert sum(parameter.numel() for parameter in small.parameters()) <= 2_000_000
+    assert 10 * operations(small) <= operations(thesis)
+    assert small(torch.rand(2, 1, 96, 96)).shape == (2, 7), "any size of faces"
+
+
+def operations(network: nn.Module) -> int:
+    """Multiplications and additions for one face, as PyTorch's own counter has them."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 1, 48, 48))
+    return counter.get_total_flops()
 
 
 def test_input_is_scaled_to_one():
