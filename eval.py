@@ -37,7 +37,7 @@ def main(config: DictConfig) -> float | None:
     data.setup()
     finish.show_data(folder, data)
 
-    classifier = Classifier(network, test_sets=list(data.test_sets))
+    classifier = Classifier(network, test_sets=list(data.test_sets), tta=config.tta, temperature=recipe.get("temperature", 1.0))
     plainly = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": console.is_terminal}
     trainer = instantiate(config.trainer, **plainly, _convert_="all")
     trainer.test(classifier, data, verbose=False)

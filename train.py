@@ -44,11 +44,14 @@ def main(config: DictConfig) -> float | None:
         network=instantiate(config.model, _convert_="all"),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all") or None,
-        recipe=checkpoint.recipe(as_dict(config.model, resolve=True), data.image_size, data.channels, plain, data.digest),
+        recipe=checkpoint.recipe(
+            as_dict(config.model, resolve=True), data.image_size, data.channels, plain, data.digest, config.tta
+        ),
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
         loss_weights=data.loss_weights,
         compile_mode=config.compile,
+        tta=config.tta,
     )
     trainer = instantiate(
         config.trainer,

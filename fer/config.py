@@ -42,6 +42,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 _CHOICES = {
     "contempt": ("as_neutral", "drop"),
     "test": ("last", "best"),
+    "tta": (None, "flip"),
     "compile": (None, "default", "reduce-overhead", "max-autotune"),
 }
 
@@ -65,6 +66,7 @@ class TrainConfig:
     batch_size: int = MISSING
     label_smoothing: float = MISSING
     averaging: float | None = None
+    tta: str | None = None
     early_stopping: int | None = None
     test: str = MISSING
     contempt: str = MISSING

@@ -26,7 +26,7 @@ from fer.data.datamodule import FacesDataModule
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.model import checkpoint
-from fer.model.networks import to_input
+from fer.model.networks import predicted, to_input
 from fer.predict import network as networks
 from fer.predict.network import METADATA, Network, OnnxNetwork, TorchNetwork
 
@@ -54,13 +54,12 @@ class Check(NamedTuple):
 class _Graph(nn.Module):
     """From faces, uint8 (N, C, H, W), to probabilities, float32 (N, 7)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: TorchNetwork) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.temperature, self.tta = network.module.cpu(), network.temperature, network.tta
 
     def forward(self, faces: Tensor) -> Tensor:
-        probabilities: Tensor = self.network(to_input(faces)).softmax(1)
-        return probabilities
+        return predicted(self.network, to_input(faces), self.temperature, self.tta).exp()
 
 
 def export(network: TorchNetwork, path: Path, licence: str = _LICENCE) -> None:
@@ -88,7 +87,7 @@ def export(network: TorchNetwork, path: Path, licence: str = _LICENCE) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch's own parts; what matters is checked below
         program = torch.onnx.export(
-            _Graph(network.module.cpu()).eval(),
+            _Graph(network).eval(),
             (example,),
             dynamo=True,
             input_names=["faces"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -14,8 +15,10 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
+from torchmetrics.functional.classification import multiclass_calibration_error
 from torchmetrics.utilities import dim_zero_cat
 
+from fer.calibration import fit_temperature
 from fer.emotions import EMOTIONS
 from fer.results import PER_CLASS
 
@@ -75,6 +78,42 @@ def evaluate(emotion: Tensor, probabilities: Tensor) -> dict[str, Any]:
     loss = torch.nn.functional.nll_loss(probabilities.clamp_min(1e-12).log(), emotion)
     collection.update(preds=probabilities.argmax(1), target=emotion, value=loss, weight=len(emotion))
     return plain(collection.compute())
+
+
+def calibration_error(emotion: Tensor, probabilities: Tensor, bins: int = 15) -> float:
+    """Computes the expected calibration error (Guo et al., 2017): how far confidence lies from accuracy, on the average.
+
+    Args:
+        emotion: True classes, int64 (N,).
+        probabilities: float (N, 7).
+        bins: Equal ranges of confidence (the highest probability) within which the two are compared.
+
+    Returns:
+        0..1.
+    """
+    return float(multiclass_calibration_error(probabilities, emotion, num_classes=len(EMOTIONS), n_bins=bins))
+
+
+class Temperature(Metric):
+    """Fits the temperature of a stage's predictions, of all processes (see `fer.calibration`)."""
+
+    full_state_update = False
+    predicted: list[Tensor]
+    target: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("predicted", default=[], dist_reduce_fx="cat")
+        self.add_state("target", default=[], dist_reduce_fx="cat")
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Adds a batch: logits, float (B, 7), and classes, int64 (B,), or shares of each emotion, float (B, 7)."""
+        self.predicted.append(predicted.float())
+        self.target.append((one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target).float())
+
+    def compute(self) -> Tensor:
+        """Gives the temperature, float64 ()."""
+        return torch.tensor(fit_temperature(dim_zero_cat(self.predicted), dim_zero_cat(self.target)), dtype=torch.float64)
 
 
 class Predictions(Metric):

@@ -39,6 +39,8 @@ class _Recipe(_Plain):
     image: _Image
     config: dict[str, Any] = {}
     data: str = ""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    tta: Literal["flip"] | None = None
     metrics: dict[str, float] = {}
     tests: dict[str, _Test] = {}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from fer.data.datamodule import BatchSampler
-from fer.metrics import Predictions, classification_metrics, plain
+from fer.metrics import Predictions, Temperature, classification_metrics, plain
 
 SIZE = 101  # does not divide by two: no face may be counted twice or left out
 
@@ -22,12 +23,13 @@ def answers():
 
 def evaluate(rank: int, world: int):
     target, logits = answers()
-    metrics, predictions = classification_metrics(), Predictions()
+    metrics, predictions, temperature = classification_metrics(), Predictions(), Temperature()
     for _, rows in BatchSampler(SIZE, 8, training=False, seed=0, rank=rank, world=world):
         loss = torch.nn.functional.cross_entropy(logits[rows], target[rows])
         metrics.update(preds=logits[rows].argmax(1), target=target[rows], value=loss, weight=len(rows))
         predictions.update(rows, logits[rows])
-    return plain(metrics.compute()), predictions.compute()
+        temperature.update(logits[rows], target[rows])
+    return plain(metrics.compute()), predictions.compute(), float(temperature.compute())
 
 
 def work(rank: int, port_file: str, result: str) -> None:
@@ -41,8 +43,9 @@ def work(rank: int, port_file: str, result: str) -> None:
 def test_two_processes_give_the_metrics_of_one(tmp_path: Path):
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     mp.spawn(work, (str(tmp_path / "meet"), str(tmp_path / "result")), nprocs=2)
-    several, (rows, probabilities) = torch.load(tmp_path / "result", weights_only=True)
-    one, (all_rows, all_probabilities) = evaluate(0, 1)
+    several, (rows, probabilities), temperature = torch.load(tmp_path / "result", weights_only=True)
+    one, (all_rows, all_probabilities), expected = evaluate(0, 1)
+    assert temperature == pytest.approx(expected, rel=1e-9)
     assert abs(several.pop("loss") - one.pop("loss")) < 2e-6  # a mean, summed in another order
     assert several == one
     assert rows.tolist() == list(range(SIZE)) == all_rows.tolist()

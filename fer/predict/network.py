@@ -61,15 +61,17 @@ class TorchNetwork:
         except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
             raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
         self.recipe, self.tests = recipe, tests
+        self.temperature, self.tta = recipe.get("temperature", 1.0), recipe.get("tta")
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
         import torch
 
-        from fer.model.networks import to_input
+        from fer.model.networks import predicted, to_input
 
         with torch.inference_mode():
-            parts = [self.module(to_input(torch.from_numpy(batch).to(self.device))).softmax(1).cpu() for batch in batches(faces)]
+            inputs = (to_input(torch.from_numpy(batch).to(self.device)) for batch in batches(faces))
+            parts = [predicted(self.module, each, self.temperature, self.tta).exp().cpu() for each in inputs]
         return torch.cat(parts).numpy() if parts else _nothing()
 
 

@@ -115,6 +115,33 @@ def many_learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]]) -> Fig
     return figure
 
 
+def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int = 15) -> Figure:
+    """Draws how often predictions of each confidence are right (a reliability diagram), and how many there are.
+
+    Args:
+        confidence: Highest probability of each face, float (N,).
+        right: Whether it was predicted right, bool (N,).
+        bins: Equal ranges of confidence.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # ranges hold their upper end, as torchmetrics' do
+    count = np.bincount(place, minlength=bins)
+    mean, share = (np.bincount(place, each, bins) / np.maximum(count, 1) for each in (confidence, right))
+    figure = Figure(figsize=(5.4, 5.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="as sure as right")
+    above.bar(edges[:-1], np.where(count, share, np.nan), 1 / bins, align="edge", color=_TRAIN, edgecolor="white")
+    above.plot(
+        mean[count > 0], share[count > 0], color="#222222", marker="o", markersize=3, linewidth=1, label="share that is right"
+    )
+    error = np.abs(mean - share) @ count / max(count.sum(), 1)
+    above.set(ylim=(0, 1), ylabel="share that is right", title=f"expected calibration error {error:.3f} on {count.sum():,} faces")
+    above.legend(frameon=False, fontsize=9, loc="upper left")
+    below.bar(edges[:-1], count, 1 / bins, align="edge", color="#bbbbbb", edgecolor="white")
+    below.set(xlim=(0, 1), xlabel="highest probability", ylabel="faces")
+    return figure
+
+
 def _over_epochs(axes: Axes, metric: str) -> None:
     if metric == "accuracy":
         axes.axhline(1 / len(EMOTIONS), color="#999999", linestyle=":", label="chance (1/7)")

@@ -19,7 +19,7 @@ from fer.console import console, metrics_table, summary_table
 from fer.data.audit import seen
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.metrics import evaluate, plain
+from fer.metrics import calibration_error, evaluate, plain
 from fer.model.explain import gradcam, overlay
 from fer.report import board, figures, run
 from fer.results import COMBINED, ENVIRONMENT, FAILED, METRICS, PREDICTIONS, TRAINING
@@ -90,6 +90,7 @@ def report(
     table = data.faces.table.iloc[rows]
     predictions = run.predictions(table, "unknown" if training is None else seen(training, table), probabilities)
     clean = _clean(tests, predictions)
+    calibration = _calibration(tests, predictions, classifier.temperature)
     history = pd.DataFrame(classifier.history)
     metrics = {
         "tested": tested,
@@ -97,6 +98,7 @@ def report(
         "trained": {name: round(value, 6) for name, value in sorted(trained.items())},
         "test": tests,
         "clean": clean,
+        "calibration": calibration,
         "seen": {name: _of(predictions, name)["seen"].value_counts().drop("", errors="ignore").to_dict() for name in tests},
         "data": {
             "digest": data.digest,
@@ -118,6 +120,12 @@ def report(
     run.write_json(folder / METRICS, metrics)  # last: what has it is finished
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
+    ours, without = calibration["error"][COMBINED], calibration["error_without"][COMBINED]
+    console.print(
+        f"Expected calibration error: {ours:.3f} at the temperature {classifier.temperature:.2f}, fitted to the validation faces; "
+        f"{without:.3f} without",
+        soft_wrap=True,
+    )
     if training is None:
         console.print(_UNKNOWN, soft_wrap=True)
     console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
@@ -132,6 +140,7 @@ def _draw(
         ("mistakes", "the mistakes it was surest of", run.worst(emotion, probabilities, 32)),
     ):
         run.save(figures.faces(images[chosen], emotion[chosen], probabilities[chosen], title), folder / f"{name}.png")
+    run.save(figures.reliability(probabilities.max(1), probabilities.argmax(1) == emotion), folder / "reliability.png")
     if len(history):
         run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
 
@@ -169,10 +178,30 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
     return clean
 
 
+def _calibration(tests: Mapping[str, Any], predictions: pd.DataFrame, temperature: float) -> dict[str, Any]:
+    """Expected calibration error of each test set, as predicted and without the temperature."""
+    errors: dict[str, dict[str, float]] = {"error": {}, "error_without": {}}
+    for name in tests:
+        faces = _of(predictions, name)
+        emotion = torch.tensor([EMOTIONS.index(label) for label in faces["emotion"]])
+        probabilities = torch.tensor(faces[list(EMOTIONS)].to_numpy())
+        without = (probabilities.clamp_min(1e-12).log() * temperature).softmax(1)
+        for key, each in (("error", probabilities), ("error_without", without)):
+            errors[key][name] = round(calibration_error(emotion, each), 6)
+    return {"temperature": temperature, **errors}
+
+
 def _show_on_board(
     trainer: L.Trainer, folder: Path, tests: Mapping[str, Any], config: Mapping[str, Any], trained: Mapping[str, float]
 ) -> None:
-    for pattern in ("confusion_matrix_*.png", "faces.png", "mistakes.png", "explanations.png", "learning_curves.png"):
+    for pattern in (
+        "confusion_matrix_*.png",
+        "faces.png",
+        "mistakes.png",
+        "explanations.png",
+        "learning_curves.png",
+        "reliability.png",
+    ):
         for picture in sorted(folder.glob(pattern)):
             board.add_picture(trainer, f"test/{picture.stem}", picture)
     names = [COMBINED, *(name for name in tests if name != COMBINED)]
