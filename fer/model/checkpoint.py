@@ -23,8 +23,6 @@ from fer.errors import UserError
 from fer.model import networks
 from fer.recipe import FORMAT, checked
 
-_NETWORKS = networks.__name__
-
 
 def recipe(
     network: Mapping[str, Any],
@@ -153,7 +151,7 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     }
     try:
         with torch.device("meta"):  # takes no memory, whatever sizes the recipe names
-            network = _build(described["network"])
+            network = networks.build(described["network"])
         expected = network.state_dict()
         if sum(tensor.nbytes for tensor in weights.values()) > Path(path).stat().st_size:
             raise ValueError("its tensors share their values")
@@ -163,16 +161,9 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             if not weights[name].isfinite().all():
                 raise ValueError(f"{name} holds values that are no numbers")
         network.load_state_dict(weights, assign=True)
+        if any(buffer.is_meta for buffer in network.buffers()):  # what it computes itself and does not keep
+            network = networks.build(described["network"])
+            network.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: weights and network do not fit together ({str(error).splitlines()[0]})") from None
     return network.eval(), described
-
-
-def _build(described: Mapping[str, Any]) -> nn.Module:
-    """Makes the network a recipe names, which must be one of ours: a recipe cannot name foreign code."""
-    module, _, name = str(described.get("_target_")).rpartition(".")
-    kind = getattr(networks, name, None)
-    if module != _NETWORKS or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise ValueError(f"the network '{module}.{name}' is none of {_NETWORKS}")
-    network: nn.Module = kind(**{key: value for key, value in described.items() if not key.startswith("_")})
-    return network

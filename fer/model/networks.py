@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer.emotions import EMOTIONS
+from fer.errors import UserError
 from fer.model.layers import Conv2d, norm_pool_relu_dropout
 
 
@@ -40,6 +42,26 @@ def predicted(network: nn.Module, images: Tensor, temperature: float = 1.0, tta:
     if tta == "flip":
         found = torch.logaddexp(found, network(images.flip(3)).log_softmax(1))  # off by a constant, which the next line ends
     return (found / temperature).log_softmax(1)
+
+
+def build(described: Mapping[str, Any]) -> nn.Module:
+    """Makes the network that a recipe names, with weights of no meaning yet.
+
+    Args:
+        described: `_target_`, which must be a class of this module (a recipe cannot name foreign code), and its arguments.
+
+    Raises:
+        ValueError: It names something else.
+    """
+    module, _, name = str(described.get("_target_")).rpartition(".")
+    kind = globals().get(name)
+    if module != __name__ or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"the network '{module}.{name}' is none of {__name__}")
+    arguments = {key: value for key, value in described.items() if not key.startswith("_")}
+    if "pretrained" in arguments:
+        arguments["pretrained"] = False  # its own weights follow; nothing is fetched
+    network: nn.Module = kind(**arguments)
+    return network
 
 
 class ThesisCNN(nn.Module):
@@ -194,6 +216,102 @@ class ResNet(nn.Module):
         """
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+class Timm(nn.Module):
+    """A network of timm (https://github.com/huggingface/pytorch-image-models) by name, such as "resnet18.a1_in1k".
+
+    Args:
+        name: Its name; `timm.list_models()` has them all, `timm.list_pretrained()` those with weights.
+        channels: Channels of the input, 1 (grey) or 3 (RGB); for grey, timm sums the first layer's pretrained weights.
+        image_size: Height and width of the input in pixels, for networks that are made for one size.
+        pretrained: Whether to fetch the weights that it was published with (needs the internet once).
+        dropout: Probability that a feature is dropped before the last layer.
+        bn_momentum: Weight of the newest batch in the running statistics (PyTorch's sense).
+        classes: Number of logits.
+
+    Raises:
+        UserError: timm is not installed, it has no such network or no weights of it, or they cannot be fetched.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str = "resnet18",
+        channels: int = 1,
+        image_size: int = 48,
+        pretrained: bool = False,
+        dropout: float = 0.0,
+        bn_momentum: float = 0.1,
+        classes: int = len(EMOTIONS),
+    ) -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError:
+            raise UserError("model=timm needs timm: pip install timm, or uv sync --extra timm") from None
+        network: Any
+        options: dict[str, Any] = {"in_chans": channels, "num_classes": classes, "drop_rate": dropout}
+        try:
+            try:
+                network = timm.create_model(name, pretrained=pretrained, img_size=image_size, **options)
+            except TypeError:  # it takes any size
+                network = timm.create_model(name, pretrained=pretrained, **options)
+        except Exception as error:  # what downloads may raise has no end
+            raise UserError(f"model.name={name}: timm cannot make it ({str(error).splitlines()[0]})") from None
+        self.network: nn.Module = network
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = bn_momentum
+        # what its weights were trained with, of colours; grey has their mean
+        for key in ("mean", "std"):
+            values = torch.tensor(network.pretrained_cfg[key])
+            values = values if channels == len(values) else values.mean().repeat(channels)
+            self.register_buffer(key, values.view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Computes logits.
+
+        Args:
+            images: Faces, float (N, channels, H, W), in 0..1.
+
+        Returns:
+            Logits, float (N, classes).
+        """
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+class Ensemble(nn.Module):
+    """Networks that predict together: the mean of the probabilities that each gives at its own temperature.
+
+    Args:
+        members: Of each its `network` (see `build`), `temperature` and `tta` (see `predicted`).
+
+    Raises:
+        ValueError: There is none, or one does not describe itself rightly.
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(build(member["network"]) for member in members)
+        self.options = [(float(member.get("temperature", 1.0)), member.get("tta")) for member in members]
+        if not members or not all(temperature > 0 for temperature, _ in self.options):
+            raise ValueError("an ensemble needs members, each with a temperature above 0")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Computes the logarithm of each emotion's probability.
+
+        Args:
+            images: Faces, float (N, channels, H, W), in 0..1.
+
+        Returns:
+            float (N, classes); its exponentials sum to 1.
+        """
+        each = [predicted(member, images, *options) for member, options in zip(self.members, self.options, strict=True)]
+        return torch.stack(each).logsumexp(0).log_softmax(1)
 
 
 class _BasicBlock(nn.Module):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from torch import nn
@@ -10,7 +12,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from fer.config import composed
-from fer.model.networks import ResNet, ThesisCNN, to_input
+from fer.errors import UserError
+from fer.model import checkpoint
+from fer.model.networks import ResNet, ThesisCNN, Timm, to_input
 
 FIGURE_4_7 = [640, 128, 204928, 256, 590336, 1024, 2359808, 1024, 1179904, 512, 131584, 1024, 3591]
 """Trainable parameters of each layer that has any, in order (convolution or dense, then batch norm)."""
@@ -94,6 +98,35 @@ def test_the_residual_network_is_torchvisions(training):
     theirs.load_state_dict(dict(zip(names, ours.state_dict().values(), strict=True)))
     faces = torch.rand(2, 1, 48, 48, dtype=torch.float64)
     torch.testing.assert_close(ours(faces), theirs(faces))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    [("test_resnet", 1, 48), ("test_convnext", 3, 64), ("test_vit", 1, 96), ("efficientformerv2_s0", 1, 64)],
+)
+def test_timms_networks_take_faces_of_any_kind_and_come_back_from_their_file(tmp_path, name, channels, size):
+    """The last one computes buffers that its weights do not hold."""
+    network = Timm(name, channels, size).eval()
+    faces = torch.rand(2, channels, size, size)
+    expected = timm.create_model(
+        name, in_chans=channels, num_classes=7, **{"img_size": size} if "vit" in name or "former" in name else {}
+    )
+    expected.load_state_dict(network.network.state_dict())
+    mean, std = (np.array(timm.get_pretrained_cfg(name).to_dict()[key]) for key in ("mean", "std"))
+    if channels == 1:
+        mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
+    scaled = (faces.numpy() - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(network(faces), expected.eval()(torch.from_numpy(scaled).float()))
+    arguments = {"name": name, "channels": channels, "image_size": size, "pretrained": True}
+    described = checkpoint.recipe({"_target_": "fer.model.networks.Timm", **arguments}, size, channels, {})
+    checkpoint.write(tmp_path / "a.ckpt", network, described)
+    again, _ = checkpoint.load(tmp_path / "a.ckpt")  # pretrained, and yet nothing is fetched
+    torch.testing.assert_close(again(faces), network(faces), rtol=0, atol=0)
+
+
+def test_a_network_that_timm_does_not_have():
+    with pytest.raises(UserError, match=r"model\.name=nosuch: timm cannot make it \(Unknown model"):
+        Timm("nosuch")
 
 
 def test_the_small_network_is_small():
