@@ -49,6 +49,7 @@ def main(config: DictConfig) -> float | None:
         ),
         test_sets=list(data.test_sets),
         label_smoothing=config.label_smoothing,
+        mixup=config.mixup,
         loss_weights=data.loss_weights,
         compile_mode=config.compile,
         tta=config.tta,

@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -65,6 +66,7 @@ class TrainConfig:
     epochs: int = MISSING
     batch_size: int = MISSING
     label_smoothing: float = MISSING
+    mixup: float = 0.0
     averaging: float | None = None
     tta: str | None = None
     early_stopping: int | None = None
@@ -379,6 +381,8 @@ def check(config: DictConfig) -> None:
     for key in ("epochs", "batch_size", "early_stopping"):
         if plain[key] is not None and plain[key] < 1:
             raise UserError(f"{key}={plain[key]}: expected 1 or more")
+    if not 0 <= plain["mixup"] < math.inf:
+        raise UserError(f"mixup={plain['mixup']}: expected 0 or more, such as 0.2")
     if plain["averaging"] is not None and not 0 <= plain["averaging"] < 1:
         raise UserError(f"averaging={plain['averaging']}: expected 0 or more and below 1, such as 0.999")
     for path, node in _targets({key: plain[key] for key in sorted(plain, key=lambda key: str(key) == "data")}):

@@ -91,6 +91,7 @@ def test_fer2013_composes_to_the_official_protocol():
     ("override", "message"),
     [
         ("epochs=0", "epochs=0: expected 1 or more"),
+        ("mixup=-1", "mixup=-1.0: expected 0 or more"),
         ("averaging=1", "averaging=1.0: expected 0 or more and below 1"),
         ("model.dropout=half", "model.dropout=half: it should be a valid number"),
         ("model.filters=[64,many]", r"model\.filters\[1\]=many: it should be a valid integer"),

@@ -64,7 +64,7 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 
 def test_a_run_that_is_killed_twenty_times_ends_with_the_same_bytes(demo, tmp_path):
     options = ["epochs=40", "batch_size=8", "augment=device", "scheduler=cosine", "dataset=[kdef]", "data.cache_dir=cache"]
-    words = [*SMALL, "averaging=0.9", "data.scale=null", f"data.root={demo}", *options]
+    words = [*SMALL, "averaging=0.9", "mixup=0.2", "data.scale=null", f"data.root={demo}", *options]
     (tmp_path / "kill.py").write_text(KILL)
     whole, cut = (run_program("kill.py", kills, name, *words, cwd=tmp_path) for kills, name in ((0, "whole"), (20, "cut")))
     assert whole.returncode == 0, whole.stderr

@@ -40,6 +40,23 @@ class Faces(Protocol):
     def target(self) -> Tensor: ...
 
 
+def mixed(images: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Blends each face and its target with another of the batch (Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018).
+
+    Args:
+        images: float (B, C, H, W).
+        target: Classes, int64 (B,), or shares of each emotion, float (B, 7).
+        alpha: Of the Beta distribution that the batch's share is drawn from, above 0: small hardly blends, 1 evenly.
+
+    Returns:
+        Blended images, and targets as shares, float (B, 7).
+    """
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    order = torch.randperm(len(images), device=images.device)
+    shares = (F.one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target).to(images.dtype)
+    return images.lerp(images[order], share), shares.lerp(shares[order], share)
+
+
 class Classifier(L.LightningModule):
     """Trains and tests a network on batches of uint8 faces.
 
@@ -54,6 +71,7 @@ class Classifier(L.LightningModule):
         recipe: Plain values that travel in every checkpoint (see `fer.model.checkpoint`).
         test_sets: Names of the test loaders, in their order.
         label_smoothing: Share of each target spread over all classes, 0..1.
+        mixup: How much training faces are blended (`alpha` of `mixed`); 0 leaves them as they are.
         loss_weights: Weight of each class in the training loss, (7,); None weighs all faces alike.
         compile_mode: Mode of `torch.compile` in which the network is trained and tested; None leaves it as it is.
         tta: Test-time augmentation of validation and tests (see `fer.model.networks.predicted`).
@@ -70,6 +88,7 @@ class Classifier(L.LightningModule):
         recipe: Mapping[str, Any] | None = None,
         test_sets: Sequence[str] = (),
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         loss_weights: Sequence[float] | None = None,
         compile_mode: str | None = None,
         tta: str | None = None,
@@ -77,7 +96,7 @@ class Classifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # twice as fast as the default on most CPUs and GPUs
-        self.optimizer, self.scheduler, self.label_smoothing = optimizer, scheduler, label_smoothing
+        self.optimizer, self.scheduler, self.label_smoothing, self.mixup = optimizer, scheduler, label_smoothing, mixup
         weights = None if loss_weights is None else torch.tensor(loss_weights, dtype=torch.float32)
         self.register_buffer("loss_weights", weights, persistent=False)
         self.recipe = dict(recipe or {})
@@ -100,14 +119,17 @@ class Classifier(L.LightningModule):
         logits: Tensor = self.network(to_input(images))
         return logits
 
-    def _step(self, batch: Faces, *stages: str) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Faces, *stages: str, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        images, target = to_input(batch.images), batch.target
+        training: dict[str, Any] = {}
         if self.training:
-            logits = self(batch.images)
+            training = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing}
+            if self.mixup:
+                images, target = mixed(images, target, self.mixup)
+            logits = self.network(images)
         else:
-            temperature = self.temperature if self.trainer.testing else 1.0
-            logits = predicted(self.network, to_input(batch.images), temperature, self.tta)
-        training: dict[str, Any] = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing} if self.training else {}
-        loss = F.cross_entropy(logits, batch.target, **training)
+            logits = predicted(self.network, images, temperature, self.tta)
+        loss = F.cross_entropy(logits, target, **training)
         for stage in stages:
             self._batches[stage].append((logits.detach().argmax(1), batch.emotion, loss.detach()))
         return loss, logits
@@ -123,7 +145,7 @@ class Classifier(L.LightningModule):
 
     def test_step(self, batch: Faces, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds one batch to the metrics of its test set and of all combined."""
-        _, logits = self._step(batch, f"test/{self.test_sets[dataloader_idx]}", f"test/{COMBINED}")
+        _, logits = self._step(batch, f"test/{self.test_sets[dataloader_idx]}", f"test/{COMBINED}", temperature=self.temperature)
         self.predictions.update(batch.row, logits)
 
     def on_train_epoch_end(self) -> None:

@@ -261,6 +261,13 @@ class Timm(nn.Module):
                 network = timm.create_model(name, pretrained=pretrained, **options)
         except Exception as error:  # what downloads may raise has no end
             raise UserError(f"model.name={name}: timm cannot make it ({str(error).splitlines()[0]})") from None
+        try:
+            network.eval()(torch.zeros(1, channels, image_size, image_size))
+        except RuntimeError as error:
+            raise UserError(
+                f"data.image_size={image_size}: {name} does not take such faces ({str(error).splitlines()[0]}); many networks "
+                "need a multiple of 32"
+            ) from None
         self.network: nn.Module = network
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):

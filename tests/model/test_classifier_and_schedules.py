@@ -19,7 +19,7 @@ from fer.data.split import ThesisSplit
 from fer.errors import UserError
 from fer.metrics import evaluate, plain
 from fer.model import schedules
-from fer.model.classifier import Classifier
+from fer.model.classifier import Classifier, mixed
 from fer.model.networks import ThesisCNN, to_input
 from fer.report.callbacks import callbacks
 
@@ -74,6 +74,23 @@ def test_averaged_weights_are_validated_and_kept(data, tmp_path):
         faces = torch.from_numpy(data.faces.images[data.parts.val])[:, None]
         right = network(to_input(faces)).argmax(1).numpy() == data.faces.emotion[data.parts.val]
     assert classifier.history[-1]["val/accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_mixup_blends_faces_and_targets_by_one_share(soft):
+    torch.manual_seed(0)
+    classes = torch.arange(7).repeat(3)
+    shares = nn.functional.one_hot(classes, 7).double()
+    images = shares[:, None, None] * 7  # a face is its target, so that both must stay the same
+    seen = []
+    for _ in range(200):
+        blended, target = mixed(images, shares if soft else classes, 0.4)
+        torch.testing.assert_close(blended[:, 0, 0] / 7, target)
+        torch.testing.assert_close(target.sum(1), torch.ones(21, dtype=torch.float64))
+        seen.append(float(target.max(1).values[target.max(1).values < 1].min()))
+    # of one share for the whole batch, the larger of it and its rest: in the mean E max(x, 1 - x) of Beta(0.4, 0.4)
+    expected = np.random.default_rng(0).beta(0.4, 0.4, 100_000)
+    assert np.mean(seen) == pytest.approx(np.maximum(expected, 1 - expected).mean(), abs=0.03)
 
 
 def test_reported_metrics_are_scikit_learns_on_every_test_set(data):

@@ -127,6 +127,8 @@ def test_timms_networks_take_faces_of_any_kind_and_come_back_from_their_file(tmp
 def test_a_network_that_timm_does_not_have():
     with pytest.raises(UserError, match=r"model\.name=nosuch: timm cannot make it \(Unknown model"):
         Timm("nosuch")
+    with pytest.raises(UserError, match=r"data\.image_size=48: efficientformerv2_s0 does not take such faces"):
+        Timm("efficientformerv2_s0", image_size=48)
 
 
 def test_the_small_network_is_small():
