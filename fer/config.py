@@ -457,6 +457,8 @@ def _sentence(error: Exception) -> str:
     unknown = re.search(r"Could not override '([^']+)'|Key '[^']+' (?:is )?not in[^\n]*\n\s*full_key: (\S+)", text)
     if unknown:
         key = unknown[1] or unknown[2]
+        if (CONF / key).is_dir():
+            return f"{key}: what a run has recorded is not chosen anew here; change single values, such as {key}.<name>=<value>"
         return f"unknown key '{key}': " + did_you_mean(key, known_keys())
     choice = re.search(r"Could not find '([^']+)'", text)
     if choice:

@@ -164,6 +164,6 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         if any(buffer.is_meta for buffer in network.buffers()):  # what it computes itself and does not keep
             network = networks.build(described["network"])
             network.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: weights and network do not fit together ({str(error).splitlines()[0]})") from None
     return network.eval(), described
