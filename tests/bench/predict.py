@@ -1,8 +1,8 @@
 """Speed and memory of prediction on this machine: `python tests/bench/predict.py`.
 
-A network of the thesis's size under ONNX Runtime, a face at a time and in batches; `python -m fer.predict` on a 640x480
-video with one moving face, Haar on every frame, from reading to the annotated video and the table; peak memory of a
-video of 1,000 and one of 10,000 frames.
+The thesis's network and the small one under PyTorch and ONNX Runtime, a face at a time and in batches; `python -m
+fer.predict` with the thesis's on a 640x480 video with one moving face, Haar on every frame, from reading to the annotated
+video and the table; peak memory of a video of 1,000 and one of 10,000 frames.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from hydra.utils import instantiate
 from measured import arguments, show, timed
 
+from fer.config import composed
 from fer.export import export, quantize
 from fer.model.checkpoint import recipe
-from fer.model.networks import ThesisCNN
 from fer.predict.network import OnnxNetwork, TorchNetwork
 
 FACE = Path(__file__).parents[2] / "fer/web/examples/astronaut.jpg"
@@ -51,15 +52,17 @@ def main() -> None:
     latency: dict[str, list[float]] = {}
     rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        model, small = Path(folder, "thesis.onnx"), Path(folder, "thesis_int8.onnx")
-        network = TorchNetwork(ThesisCNN(), recipe({"_target_": "fer.model.networks.ThesisCNN"}, 48, 1, {}), {})
-        export(network, model)
-        quantize(model, faces, small)
-        for name, one in (("PyTorch", network), ("ONNX", OnnxNetwork(model)), ("ONNX int8", OnnxNetwork(small))):
-            for batch in (1, 16, 64, 256):
-                one(faces[:batch])
-                seconds = timed(lambda one=one, batch=batch: one(faces[:batch]), 20)
-                latency[f"{name}, in batches of {batch}"] = [1000 * value / batch for value in seconds]
+        model, small = Path(folder, "model.onnx"), Path(folder, "model_int8.onnx")
+        for choice in ("small", "thesis_cnn"):
+            module = instantiate(composed([f"model={choice}"]).model, _convert_="all")
+            network = TorchNetwork(module, recipe({}, 48, 1, {}), {})
+            export(network, model)
+            quantize(model, faces, small)
+            for name, one in (("PyTorch", network), ("ONNX", OnnxNetwork(model)), ("ONNX int8", OnnxNetwork(small))):
+                for batch in (1, 16, 64, 256):
+                    one(faces[:batch])
+                    seconds = timed(lambda one=one, batch=batch: one(faces[:batch]), 20)
+                    latency[f"{choice}: {name}, in batches of {batch}"] = [1000 * value / batch for value in seconds]
         for frames in (1000, 10_000):
             source = video(Path(folder, f"{frames}.mp4"), frames)
             words = [str(source), "--model", str(model), "--out", str(Path(folder, str(frames)))]
