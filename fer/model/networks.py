@@ -268,7 +268,7 @@ class Timm(nn.Module):
                 f"data.image_size={image_size}: {name} does not take such faces ({str(error).splitlines()[0]}); many networks "
                 "need a multiple of 32"
             ) from None
-        self.network: nn.Module = network
+        self.network: nn.Module = network.train()  # Lightning leaves each layer in the mode it finds
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = bn_momentum

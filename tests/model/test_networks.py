@@ -106,7 +106,9 @@ def test_the_residual_network_is_torchvisions(training):
 )
 def test_timms_networks_take_faces_of_any_kind_and_come_back_from_their_file(tmp_path, name, channels, size):
     """The last one computes buffers that its weights do not hold."""
-    network = Timm(name, channels, size).eval()
+    network = Timm(name, channels, size)
+    assert all(layer.training for layer in network.modules()), "else it would not train"
+    network.eval()
     faces = torch.rand(2, channels, size, size)
     expected = timm.create_model(
         name, in_chans=channels, num_classes=7, **{"img_size": size} if "vit" in name or "former" in name else {}
