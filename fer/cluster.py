@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import zlib
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 _meeting: Any = None
@@ -65,6 +68,32 @@ def requeue() -> str:
     except (OSError, subprocess.SubprocessError) as error:
         return f"SLURM's job {job} could not be put into the queue again ({error})."
     return f"SLURM's job {job} is in the queue again and will go on from the last whole epoch."
+
+
+_told = threading.Lock()
+
+
+def tell_lost_process(folder: Path) -> None:
+    """Says that another process of this run has ended and how to go on; once, whoever notices it first."""
+    if _told.acquire(blocking=False):
+        sys.stderr.write(f"error: another process of this run has ended. Go on with: python train.py resume={folder}\n")
+        sys.stderr.flush()
+
+
+def watch_processes(folder: Path) -> None:
+    """Lets Lightning, which looks every five seconds after the processes it started, speak before it kills this one too.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def speak(record: logging.LogRecord) -> bool:
+        tell_lost_process(folder)
+        return False  # its own words are dropped
+
+    logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
+    logger.setLevel(logging.INFO)  # a lost process is the one thing it logs
+    logger.filters = [speak]
 
 
 def is_lost_process(error: Exception) -> bool:

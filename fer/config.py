@@ -106,14 +106,14 @@ def command(name: str) -> Callable[[Callable[[DictConfig], float | None]], Calla
                 _one_device_a_job(config)
                 quieten()
                 cluster.warned_as_stopped()
+                cluster.watch_processes(folder)
                 done = _taken_up(config)
                 return function(config) if done is None else done
             except Exception as error:
                 if sweeps:
                     return _failed(error, config)
                 if cluster.is_lost_process(error):
-                    told = f"error: another process of this run has ended. Go on with: python train.py resume={folder}"
-                    print(told, file=sys.stderr)
+                    cluster.tell_lost_process(folder)
                     os._exit(1)  # an orderly end would wait for that process
                 if not _is_users_mistake(error):
                     raise

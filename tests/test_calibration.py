@@ -38,7 +38,7 @@ def test_it_is_the_least_loss_that_gradient_descent_finds_too(soft):
 
     search.step(loss)
     shares = target if soft else F.one_hot(target, 7)
-    assert fit_temperature(logits, shares) == pytest.approx(min(float(logarithm.exp()), LIMITS[1]), rel=1e-3)
+    assert fit_temperature(logits, shares) == pytest.approx(min(logarithm.exp().item(), LIMITS[1]), rel=1e-3)
 
 
 def test_without_faces_nothing_is_changed():

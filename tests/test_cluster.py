@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import REPOSITORY, environment, run_here
+from tests.conftest import REPOSITORY, environment, run_here, run_program
 from tests.test_train import SMALL, weights
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -86,6 +86,27 @@ def test_a_killed_process_ends_the_run_with_a_sentence_and_it_resumes(demo, tmp_
     )
     assert result.returncode == 0, result.stderr
     assert json.loads((folder / "metrics.json").read_text())["epochs"] == begun + 1
+
+
+NOTICED = """
+import os, subprocess, sys
+from pathlib import Path
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from fer import cluster, config
+config.quieten()
+cluster.watch_processes(Path("run"))
+child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+child.wait()
+_ChildProcessObserver(os.getpid(), [child])._run()
+"""
+
+
+def test_lightning_does_not_kill_without_a_word(tmp_path):
+    """It may notice a lost process before a collective operation fails."""
+    (tmp_path / "noticed.py").write_text(NOTICED)
+    result = run_program("noticed.py", cwd=tmp_path)
+    assert result.returncode == -signal.SIGKILL
+    assert result.stderr == "error: another process of this run has ended. Go on with: python train.py resume=run\n"
 
 
 SLURM = {
