@@ -19,6 +19,7 @@ from fer import config
 from fer.errors import UserError
 from fer.model import checkpoint
 from fer.model.networks import Ensemble
+from fer.predict import network as networks
 from fer.results import CHECKPOINTS, RECORD, TRAINING
 
 
@@ -37,22 +38,18 @@ def join(runs: Sequence[Path], out: Path) -> None:
     if out.exists():
         raise UserError(f"--out {out} exists already: name another folder")
     records = [config.as_dict(config.recorded(str(run), "run")) for run in runs]
-    loaded = [
-        checkpoint.load(run / CHECKPOINTS[str(record.get("test", "last"))]) for run, record in zip(runs, records, strict=True)
-    ]
-    first = loaded[0][1]
-    for run, (_, recipe) in zip(runs, loaded, strict=True):
+    loaded = [networks.read(run, "cpu") for run in runs]
+    trained = [one for one in loaded if isinstance(one, networks.TorchNetwork)]  # all: a run folder holds no other kind
+    first = trained[0].recipe
+    for run, one in zip(runs, trained, strict=True):
         for key, what in (("data", "trained, validated or tested on other faces than"), ("image", "made for other faces than")):
-            if recipe.get(key) != first.get(key):
+            if one.recipe.get(key) != first.get(key):
                 raise UserError(f"{run} was {what} {runs[0]}: join runs of the same data and split")
-    members = [
-        {key: recipe.get(key) for key in ("network", "tta")} | {"temperature": recipe.get("temperature", 1.0)}
-        for _, recipe in loaded
-    ]
+    members = [{"network": one.recipe["network"], "temperature": one.temperature, "tta": one.tta} for one in trained]
     network: dict[str, Any] = {"_target_": f"{Ensemble.__module__}.{Ensemble.__name__}", "members": members}
     ensemble = Ensemble(members)
-    for member, (trained, _) in zip(ensemble.members, loaded, strict=True):
-        member.load_state_dict(trained.state_dict())
+    for member, one in zip(ensemble.members, trained, strict=True):
+        member.load_state_dict(one.module.state_dict())
     described = {**first, "network": network, "temperature": 1.0, "tta": None, "metrics": {}}
     described.pop("tests", None)
     record = records[0] | {"tta": None}  # each member has its own

@@ -80,6 +80,11 @@ def evaluate(emotion: Tensor, probabilities: Tensor) -> dict[str, Any]:
     return plain(collection.compute())
 
 
+def as_shares(target: Tensor) -> Tensor:
+    """Gives targets as shares of each emotion, (N, 7): classes, int64 (N,), as ones and zeros, and shares as they are."""
+    return one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target
+
+
 def calibration_error(emotion: Tensor, probabilities: Tensor, bins: int = 15) -> float:
     """Computes the expected calibration error (Guo et al., 2017): how far confidence lies from accuracy, on the average.
 
@@ -109,7 +114,7 @@ class Temperature(Metric):
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Adds a batch: logits, float (B, 7), and classes, int64 (B,), or shares of each emotion, float (B, 7)."""
         self.predicted.append(predicted.float())
-        self.target.append((one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target).float())
+        self.target.append(as_shares(target).float())
 
     def compute(self) -> Tensor:
         """Gives the temperature, float64 ()."""

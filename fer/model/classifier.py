@@ -16,7 +16,7 @@ from torchmetrics import MetricCollection
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.metrics import Predictions, Temperature, classification_metrics
+from fer.metrics import Predictions, Temperature, as_shares, classification_metrics
 from fer.model.networks import predicted, to_input
 from fer.results import CHECKPOINTS, COMBINED, PER_CLASS
 
@@ -53,7 +53,7 @@ def mixed(images: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     order = torch.randperm(len(images), device=images.device)
-    shares = (F.one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target).to(images.dtype)
+    shares = as_shares(target).to(images.dtype)
     return images.lerp(images[order], share), shares.lerp(shares[order], share)
 
 
@@ -130,8 +130,9 @@ class Classifier(L.LightningModule):
         else:
             logits = predicted(self.network, images, temperature, self.tta)
         loss = F.cross_entropy(logits, target, **training)
+        guesses = logits.detach().argmax(1)
         for stage in stages:
-            self._batches[stage].append((logits.detach().argmax(1), batch.emotion, loss.detach()))
+            self._batches[stage].append((guesses, batch.emotion, loss.detach()))
         return loss, logits
 
     def training_step(self, batch: Faces, batch_idx: int) -> Tensor:

@@ -115,12 +115,13 @@ def many_learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]]) -> Fig
     return figure
 
 
-def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int = 15) -> Figure:
+def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], title: str, bins: int = 15) -> Figure:
     """Draws how often predictions of each confidence are right (a reliability diagram), and how many there are.
 
     Args:
         confidence: Highest probability of each face, float (N,).
         right: Whether it was predicted right, bool (N,).
+        title: Title of the figure.
         bins: Equal ranges of confidence.
     """
     edges = np.linspace(0, 1, bins + 1)
@@ -134,8 +135,7 @@ def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins:
     above.plot(
         mean[count > 0], share[count > 0], color="#222222", marker="o", markersize=3, linewidth=1, label="share that is right"
     )
-    error = np.abs(mean - share) @ count / max(count.sum(), 1)
-    above.set(ylim=(0, 1), ylabel="share that is right", title=f"expected calibration error {error:.3f} on {count.sum():,} faces")
+    above.set(ylim=(0, 1), ylabel="share that is right", title=title)
     above.legend(frameon=False, fontsize=9, loc="upper left")
     below.bar(edges[:-1], count, 1 / bins, align="edge", color="#bbbbbb", edgecolor="white")
     below.set(xlim=(0, 1), xlabel="highest probability", ylabel="faces")

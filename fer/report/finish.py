@@ -114,13 +114,16 @@ def report(
     predictions.to_csv(folder / PREDICTIONS, index=False)
     (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
 
+    ours, without = calibration["error"][COMBINED], calibration["error_without"][COMBINED]
+    title = f"expected calibration error {ours:.3f} on {len(predictions):,} faces"
+    right = predictions["predicted"] == predictions["emotion"]
+    run.save(figures.reliability(probabilities.max(1), right.to_numpy(), title), folder / "reliability.png")
     _draw(folder, data.faces.images[rows], data.faces.emotion[rows], probabilities, history)
     _explain(folder, classifier.network, data.faces.images[rows], data.faces.emotion[rows], probabilities)
     _show_on_board(trainer, folder, tests, config, trained)
     run.write_json(folder / METRICS, metrics)  # last: what has it is finished
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
-    ours, without = calibration["error"][COMBINED], calibration["error_without"][COMBINED]
     console.print(
         f"Expected calibration error: {ours:.3f} at the temperature {classifier.temperature:.2f}, fitted to the validation faces; "
         f"{without:.3f} without",
@@ -140,7 +143,6 @@ def _draw(
         ("mistakes", "the mistakes it was surest of", run.worst(emotion, probabilities, 32)),
     ):
         run.save(figures.faces(images[chosen], emotion[chosen], probabilities[chosen], title), folder / f"{name}.png")
-    run.save(figures.reliability(probabilities.max(1), probabilities.argmax(1) == emotion), folder / "reliability.png")
     if len(history):
         run.save(figures.learning_curves(history, f"{len(history)} epochs"), folder / "learning_curves.png")
 
@@ -173,18 +175,21 @@ def _clean(tests: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any
         faces = _of(predictions, name)
         unseen = faces[faces["seen"] == ""]
         if 0 < len(unseen) < len(faces):
-            emotion = torch.tensor([EMOTIONS.index(label) for label in unseen["emotion"]])
-            clean[name] = evaluate(emotion, torch.tensor(unseen[list(EMOTIONS)].to_numpy()))
+            clean[name] = evaluate(*_answers(unseen))
     return clean
+
+
+def _answers(predictions: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """True classes, int64 (N,), and probabilities, (N, 7), of rows of predictions."""
+    emotion = torch.tensor([EMOTIONS.index(label) for label in predictions["emotion"]])
+    return emotion, torch.tensor(predictions[list(EMOTIONS)].to_numpy())
 
 
 def _calibration(tests: Mapping[str, Any], predictions: pd.DataFrame, temperature: float) -> dict[str, Any]:
     """Expected calibration error of each test set, as predicted and without the temperature."""
     errors: dict[str, dict[str, float]] = {"error": {}, "error_without": {}}
     for name in tests:
-        faces = _of(predictions, name)
-        emotion = torch.tensor([EMOTIONS.index(label) for label in faces["emotion"]])
-        probabilities = torch.tensor(faces[list(EMOTIONS)].to_numpy())
+        emotion, probabilities = _answers(_of(predictions, name))
         without = (probabilities.clamp_min(1e-12).log() * temperature).softmax(1)
         for key, each in (("error", probabilities), ("error_without", without)):
             errors[key][name] = round(calibration_error(emotion, each), 6)
