@@ -124,11 +124,9 @@ def report(
     run.write_json(folder / METRICS, metrics)  # last: what has it is finished
     for name, values in tests.items():
         console.print(metrics_table(name, values, clean.get(name)))
-    console.print(
-        f"Expected calibration error: {ours:.3f} at the temperature {classifier.temperature:.2f}, fitted to the validation faces; "
-        f"{without:.3f} without",
-        soft_wrap=True,
-    )
+    fitted = classifier.temperature != 1  # an ensemble's members have their own, and older models none
+    scaled = f" at the temperature {classifier.temperature:.2f}, fitted to the validation faces; {without:.3f} without"
+    console.print(f"Expected calibration error: {ours:.3f}{scaled if fitted else ''}", soft_wrap=True)
     if training is None:
         console.print(_UNKNOWN, soft_wrap=True)
     console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
