@@ -22,7 +22,7 @@ def main(config: DictConfig) -> float | None:
     from fer.errors import UserError
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
-    from fer.report import finish
+    from fer.report import finish, run
 
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -43,8 +43,8 @@ def main(config: DictConfig) -> float | None:
     trainer.test(classifier, data, verbose=False)
     seen = Path(weights).resolve().parent.parent / TRAINING
     training = pd.read_csv(seen, dtype=str, keep_default_na=False) if seen.is_file() else None
-    seconds = time.perf_counter() - began
-    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe.get("metrics", {}), training, seconds)
+    ran = run.environment(time.perf_counter() - began, ["eval.py", *HydraConfig.get().overrides.task])
+    return finish.report(folder, config.test, trainer, classifier, data, plain, recipe.get("metrics", {}), training, ran)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(config: DictConfig) -> float | None:
     from fer.model import checkpoint
     from fer.model.classifier import Classifier
     from fer.model.layers import keep_memory
-    from fer.report import finish
+    from fer.report import finish, run
     from fer.report.callbacks import callbacks, plugins
 
     began = time.perf_counter()
@@ -71,7 +71,8 @@ def main(config: DictConfig) -> float | None:
     chosen = folder / CHECKPOINTS[config.test]
     trainer.test(classifier, data, ckpt_path=chosen, weights_only=True, verbose=False)
     trained = checkpoint.read(chosen)["fer"]["metrics"]
-    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, data.training, time.perf_counter() - began)
+    ran = run.environment(time.perf_counter() - began, ["train.py", *HydraConfig.get().overrides.task])
+    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, data.training, ran)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Exports a trained network as one ONNX file that describes itself and needs no PyTorch: `python -m fer.export RUN`.
 
 The file takes faces as uint8 and gives probabilities, so that there is no preprocessing to get wrong. It is checked
-against the network on the run's test faces before it is called done.
+against the network on the run's test faces before it is called done. A model card lies beside it: how it was made, how well
+it does, and where not to trust it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fer.model import checkpoint
 from fer.model.networks import predicted, to_input
 from fer.predict import network as networks
 from fer.predict.network import METADATA, Network, OnnxNetwork, TorchNetwork
+from fer.report import card
 
 TOLERANCE = 1e-4
 """Largest difference in probability between the file and the network."""
@@ -194,14 +196,33 @@ def main() -> None:
         "emotion on all",
         soft_wrap=True,
     )
+    files = [path]
     if arguments.int8:
         small = path.with_stem(path.stem + "_int8")
         quantize(path, data.faces.images[data.parts.train[:_CALIBRATION]], small)
         _report_int8(console, path, small, faces, emotion)
+        files.append(small)
     if arguments.weights:
-        slim = path.with_suffix(".ckpt")
+        slim = path.with_suffix(checkpoint.SAFETENSORS)
         checkpoint.write(slim, original.module, {**original.recipe, "tests": dict(original.tests)})
         console.print(f"{slim}: weights and recipe alone, {slim.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+        files.append(slim)
+    _write_card(console, path.with_suffix(".md"), arguments, files, original.module)
+
+
+def _write_card(console: Console, path: Path, arguments: argparse.Namespace, files: list[Path], module: nn.Module) -> None:
+    if not arguments.run.is_dir():
+        console.print(
+            f"No model card of {arguments.run}, which does not say how it did and was made; name its run folder", soft_wrap=True
+        )
+        return
+    parameters = sum(each.numel() for each in module.parameters())
+    try:
+        card.write(path, arguments.run, [file.name for file in files], parameters, arguments.licence)
+    except UserError as error:
+        console.print(str(error), soft_wrap=True)
+    else:
+        console.print(f"{path}: the model card", soft_wrap=True)
 
 
 def _report_int8(console: Console, path: Path, quantized: Path, faces: NDArray[np.uint8], emotion: NDArray[np.int64]) -> None:
@@ -236,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", help="where the data lies now, such as data.root=/data (as for eval.py)")
     parser.add_argument("--out", type=Path, help="the file to write; else model.onnx in the run folder")
     parser.add_argument("--int8", action="store_true", help="also write <name>_int8.onnx, and measure what it costs and gains")
-    parser.add_argument("--weights", action="store_true", help="also write <name>.ckpt: weights and recipe without the optimizer")
+    parser.add_argument("--weights", action="store_true", help="also write <name>.safetensors: weights and recipe for PyTorch")
     parser.add_argument("--licence", default=_LICENCE, help="terms of use, for the file's metadata")
     return parser
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
-import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from fer.model import checkpoint
 from fer.model.networks import ThesisCNN
@@ -74,8 +74,24 @@ def model(**changes: object) -> Make:
     return make
 
 
+def safetensors(described: str | None, keep: int | None = None) -> Make:
+    """Weights a.safetensors that describe themselves thus, of which the first bytes are kept."""
+
+    def make(folder: Path) -> None:
+        whole = save({"network.a": torch.zeros(7)}, None if described is None else {"fer": described})
+        (folder / "a.safetensors").write_bytes(whole[:keep])
+
+    return make
+
+
 def saved(content: object) -> Make:
     return lambda folder: torch.save(content, folder / "a.ckpt")
+
+
+def cut(folder: Path) -> None:
+    """A checkpoint without its end."""
+    model()(folder)
+    (folder / "a.ckpt").write_bytes((folder / "a.ckpt").read_bytes()[:-999])
 
 
 def zeros(folder: Path) -> None:
@@ -115,7 +131,7 @@ def recorded(text: str) -> Make:
         (folder / "run/checkpoints").mkdir(parents=True)
         (folder / "run/config.yaml").write_text(text)
         for name in ("last", "best"):
-            shutil.copy(SHIPPED, folder / f"run/checkpoints/{name}.ckpt")
+            checkpoint.write(folder / f"run/checkpoints/{name}.ckpt", *checkpoint.load(SHIPPED))
 
     return make
 
@@ -226,7 +242,12 @@ CASES: dict[str, tuple[str, str, str, Make | None]] = {
     "checkpoint: unpacks to more": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "is no checkpoint that can be read", bomb),
     "checkpoint: 4 GB on one number": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "its tensors share their values", shared),
     "checkpoint: empty": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "is no checkpoint that can be read", file("a.ckpt")),
-    "checkpoint: cut": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "is no checkpoint that can be read", file("a.ckpt", SHIPPED.read_bytes()[:-999])),
+    "checkpoint: cut": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "is no checkpoint that can be read", cut),
+    "safetensors: cut": (PREDICT, f"{ASTRONAUT} --model a.safetensors", "is no checkpoint that can be read", safetensors("{}", -8)),
+    "safetensors: a header of no end": (PREDICT, f"{ASTRONAUT} --model a.safetensors", "is no checkpoint that can be read", file("a.safetensors", b"\xff" * 99)),
+    "safetensors: of another project": (PREDICT, f"{ASTRONAUT} --model a.safetensors", "is no model of this project", safetensors(None)),
+    "safetensors: says what is no JSON": (PREDICT, f"{ASTRONAUT} --model a.safetensors", "is no checkpoint that can be read", safetensors("[" * 100_000)),
+    "safetensors: a foreign class": (PREDICT, f"{ASTRONAUT} --model a.safetensors", "is none of fer.model.networks", safetensors(json.dumps(checkpoint.recipe({"_target_": "os.system"}, 48, 1, {})))),
     "checkpoint: no weights": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "it holds no weights", saved([1, 2])),
     "checkpoint: of another project": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "is no model of this project", saved({"state_dict": {}})),
     "checkpoint: of another network": (PREDICT, f"{ASTRONAUT} --model a.ckpt", "weights and network do not fit", model(network={"_target_": "fer.model.networks.ThesisCNN"})),

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from hydra.utils import instantiate
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
@@ -141,6 +142,35 @@ def test_eval_gives_the_numbers_of_the_run(run, metrics, tmp_path):
         again = json.loads((tmp_path / "eval" / "metrics.json").read_text())
         assert again["test"] == metrics["test"]
         assert again["data"] == metrics["data"]
+
+
+def test_an_export_brings_weights_and_a_model_card(run, metrics, tmp_path):
+    result = run_here("-m", "fer.export", run, "--weights", "--out", "new/faces.onnx", "--licence", "CC0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
+    np.testing.assert_array_equal(networks.read(tmp_path / "new/faces.safetensors")(faces), networks.read(run)(faces))
+    card = ModelCard.load(tmp_path / "new/faces.md")
+    found = {(each.dataset_type, each.metric_type): each.metric_value for each in card.data.eval_results}
+    expected = {(name, "accuracy"): test["accuracy"] for name, test in metrics["test"].items()}
+    assert found == expected | {(name, "f1"): test["macro"]["f1"] for name, test in metrics["test"].items()}
+    lines = card.text.splitlines()
+    command = json.loads((run / "environment.json").read_text())["command"]
+    assert command.startswith("python train.py ")
+    assert command in lines
+    for label, row in zip(EMOTIONS, metrics["test"]["kdef"]["confusion_matrix"], strict=True):
+        cells = [label, *map(str, row)]
+        assert any([cell.strip() for cell in line.strip("|").split("|")] == cells for line in lines)
+    assert f"{metrics['calibration']['error']['combined']:.3f}, with a temperature of" in card.text
+
+
+def test_an_unfinished_run_is_exported_without_a_card(run, tmp_path):
+    shutil.copytree(run, tmp_path / "cut")
+    (tmp_path / "cut/metrics.json").unlink()
+    result = run_here("-m", "fer.export", "cut", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "No model card of cut (not finished: 4 of 4 epochs are done)" in result.stdout
+    assert (tmp_path / "cut/model.onnx").is_file()
+    assert not (tmp_path / "cut/model.md").exists()
 
 
 def test_eval_takes_other_data_and_the_best_weights(run, metrics, tmp_path):

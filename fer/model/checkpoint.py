@@ -4,17 +4,22 @@ A checkpoint of this project is Lightning's, and under the key "fer" it describe
 `format` (int), `network` (class name and arguments), `emotions` (class order), `image` (size in pixels and channels of
 the faces it takes, which the network sees as 0..1), `config` (everything the run was composed of), `data` (digest of
 the faces it was trained on), `tta` and `temperature` (see `fer.model.networks.predicted`) and `metrics` (name -> value when
-it was written).
+it was written). A file that ends with .safetensors holds the same weights, and under "fer" of its metadata the same values as
+JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +27,9 @@ from fer.emotions import EMOTIONS
 from fer.errors import UserError
 from fer.model import networks
 from fer.recipe import FORMAT, checked
+
+SAFETENSORS = ".safetensors"
+"""Ends the names of files of weights that hold nothing to run by their very format."""
 
 
 def recipe(
@@ -55,28 +63,40 @@ def recipe(
 
 
 def write(path: Path, network: nn.Module, described: Mapping[str, Any]) -> None:
-    """Writes a checkpoint of weights and recipe alone, without what only training needs.
+    """Writes weights and recipe alone, without what only training needs.
 
     Args:
-        path: The file to make.
+        path: The file to make: safetensors where its name ends so, else a checkpoint.
         network: A trained network.
         described: Its recipe.
-    """
-    weights = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    save({"state_dict": weights, "fer": dict(described)}, path)
-
-
-def save(content: Mapping[str, Any], path: Path) -> None:
-    """Writes a checkpoint beside its place and moves it there: a kill or a full disk leaves what was there before.
 
     Raises:
         UserError: It cannot be written.
     """
+    weights = {f"network.{name}": tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if path.suffix == SAFETENSORS:
+        content = safetensors.torch.save(weights, {"fer": json.dumps(dict(described))})
+        _replace(path, lambda file: file.write(content))
+    else:
+        save({"state_dict": weights, "fer": dict(described)}, path)
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a checkpoint.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    _replace(path, partial(torch.save, dict(content)))
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Writes a file beside its place and moves it there: a kill or a full disk leaves what was there before."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(draft, "wb") as file:
-            torch.save(dict(content), file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -95,10 +115,9 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}: name a .ckpt file, or a run folder with run=<folder>")
+        raise UserError(f"there is no checkpoint {path}: name a .ckpt or .safetensors file, or a run folder with run=<folder>")
     try:
-        _plain_archive(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_archive(path)
     except Exception:  # PyTorch's unpickler meets bytes of another kind with errors of every kind
         raise UserError(f"{path} is no checkpoint that can be read: it is damaged, of another kind, or holds code") from None
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
@@ -108,15 +127,18 @@ def read(path: str | Path) -> dict[str, Any]:
     return read
 
 
-def _plain_archive(path: Path) -> None:
-    """Refuses a file that would take more memory than it has bytes, before any of it is read.
+def _read_safetensors(path: Path) -> Any:
+    with safetensors.safe_open(path, framework="pt") as file:
+        described = json.loads((file.metadata() or {}).get("fer", "null"))
+        return {"state_dict": {name: file.get_tensor(name) for name in file.keys()}, "fer": described}  # noqa: SIM118, no mapping
 
-    Raises:
-        ValueError: It is no archive as `torch.save` writes it.
-    """
+
+def _read_archive(path: Path) -> Any:
+    """Reads what `torch.save` wrote; first refuses a file that would take more memory than it has bytes."""
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
             raise ValueError("its entries are compressed or lie on each other")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def check_data(path: str | Path, digest: str) -> None:

@@ -20,7 +20,7 @@ from fer.results import CHECKPOINTS, COMBINED, METRICS, RECORD
 if TYPE_CHECKING:
     from torch import nn
 
-SHIPPED = Path(__file__).parent / "shipped.ckpt"
+SHIPPED = Path(__file__).parent / "shipped.safetensors"
 """The model that comes with the project: conf/experiment/shipped.yaml."""
 
 METADATA = "fer"
@@ -140,7 +140,7 @@ def read(model: str | Path | None = None, device: str | None = None) -> Network:
     if path.is_dir():
         path = path / CHECKPOINTS[_tested(path)]
     if not path.is_file():
-        raise UserError(f"there is no model {path}: name a run folder, a checkpoint (.ckpt) or an ONNX file (.onnx)")
+        raise UserError(f"there is no model {path}: name a run folder, a checkpoint (.ckpt, .safetensors) or an ONNX file (.onnx)")
     from fer.model import checkpoint
 
     module, recipe = checkpoint.load(path)

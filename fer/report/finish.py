@@ -66,7 +66,7 @@ def report(
     config: Mapping[str, Any],
     trained: Mapping[str, float],
     training: pd.DataFrame | None,
-    seconds: float,
+    ran: Mapping[str, Any],
 ) -> float:
     """Prints the tests and writes metrics.json, reports, confusion matrices, predictions, pictures and environment.json.
 
@@ -79,7 +79,7 @@ def report(
         config: Everything the run was composed of, for TensorBoard's hparams.
         trained: Training and validation metrics of the tested weights, from their checkpoint.
         training: What the network has seen (`FacesDataModule.training` of its run); None where that is not known.
-        seconds: Wall time so far.
+        ran: Where and how it ran (`fer.report.run.environment`).
 
     Returns:
         The validation accuracy of the tested weights (NaN if they never saw validation), for sweeps to compare.
@@ -109,7 +109,7 @@ def report(
         },
         "history": {name: values.tolist() for name, values in history.items()},
     }
-    run.write_json(folder / ENVIRONMENT, run.environment(seconds))
+    run.write_json(folder / ENVIRONMENT, ran)
     run.write_tests(folder, tests, f"{tested} weights")
     predictions.to_csv(folder / PREDICTIONS, index=False)
     (folder / FAILED).unlink(missing_ok=True)  # of an earlier try that was resumed
@@ -129,7 +129,7 @@ def report(
     console.print(f"Expected calibration error: {ours:.3f}{scaled if fitted else ''}", soft_wrap=True)
     if training is None:
         console.print(_UNKNOWN, soft_wrap=True)
-    console.print(f"Everything is in {folder}  ({seconds:,.0f} s)", soft_wrap=True)
+    console.print(f"Everything is in {folder}  ({ran['seconds']:,.0f} s)", soft_wrap=True)
     return trained.get("val/accuracy", float("nan"))
 
 

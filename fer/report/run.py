@@ -6,8 +6,9 @@ import importlib.metadata
 import json
 import platform
 import re
+import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,13 @@ def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return leaves
 
 
-def environment(seconds: float) -> dict[str, Any]:
-    """Describes where a run ran: versions, machine, git commit, and its wall time in seconds."""
+def environment(seconds: float, command: Sequence[str] = ()) -> dict[str, Any]:
+    """Describes where and how a run ran: command, wall time, git commit, machine, versions.
+
+    Args:
+        seconds: Wall time.
+        command: The program and what it was given.
+    """
     import torch
 
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
@@ -80,7 +86,8 @@ def environment(seconds: float) -> dict[str, Any]:
         "device": device,
         "threads": torch.get_num_threads(),
     }
-    return {"seconds": round(seconds, 2), "git": _commit(), **machine, "versions": versions}
+    called = {"command": shlex.join(["python", *command])} if command else {}
+    return {**called, "seconds": round(seconds, 2), "git": _commit(), **machine, "versions": versions}
 
 
 def _processor() -> str:

@@ -23,15 +23,18 @@ with atheris.instrument_imports(include=["fer", "PIL", "zipfile"]):
     from fer.data.kdef import KDEF
     from fer.errors import UserError
     from fer.model import checkpoint
+    from fer.predict.network import SHIPPED
     from fer.recipe import checked
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 600
 PICTURE = (Path(__file__).parent.parent.parent / "fer/web/examples/drawn.jpg").read_bytes()
-CHECKPOINT = (Path(__file__).parent.parent.parent / "fer/predict/shipped.ckpt").read_bytes()[:200_000]
+WEIGHTS = {".safetensors": SHIPPED.read_bytes()}
 ROW = f"0,{' '.join(['1'] * 2304)},Training\n".encode()
 
 folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 count: Counter[str] = Counter()
+checkpoint.write(folder / "a.ckpt", *checkpoint.load(SHIPPED))
+WEIGHTS[".ckpt"] = (folder / "a.ckpt").read_bytes()
 
 
 def write(name: str, content: bytes) -> Path | None:
@@ -81,8 +84,10 @@ def names(data: atheris.FuzzedDataProvider) -> None:
 
 
 def model(data: atheris.FuzzedDataProvider) -> None:
-    at, some = data.ConsumeIntInRange(0, len(CHECKPOINT)), data.ConsumeBytes(300)
-    path = write("a.ckpt", some if data.ConsumeBool() else CHECKPOINT[:at] + some + CHECKPOINT[at + len(some) :])
+    suffix = data.PickValueInList(sorted(WEIGHTS))
+    whole, some = WEIGHTS[suffix], data.ConsumeBytes(300)
+    at = data.ConsumeIntInRange(0, min(len(whole), 20_000 if data.ConsumeBool() else len(whole)))  # or its header alone
+    path = write(f"a{suffix}", some if data.ConsumeBool() else whole[:at] + some + whole[at + len(some) :])
     assert path is not None
     checkpoint.load(path)
 

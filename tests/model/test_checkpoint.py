@@ -31,6 +31,18 @@ def test_a_network_comes_back_with_its_recipe(tmp_path):
     assert recipe["image"] == {"size": 48, "channels": 1}
 
 
+def test_safetensors_hold_the_same(tmp_path):
+    network = saved(tmp_path / "a.ckpt").to(memory_format=torch.channels_last)
+    described = checkpoint.read(tmp_path / "a.ckpt")["fer"] | {"temperature": 1 / 3}
+    checkpoint.write(tmp_path / "a.safetensors", network, described)
+    again, recipe = checkpoint.load(tmp_path / "a.safetensors")
+    assert recipe == described
+    assert not again.training
+    weights = again.state_dict()
+    assert weights.keys() == network.state_dict().keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in network.state_dict().items())
+
+
 class Bomb:
     def __reduce__(self):
         return exec, ("import pathlib; pathlib.Path('exploded').touch()",)

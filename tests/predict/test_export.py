@@ -48,6 +48,7 @@ def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     said = " ".join(result.stdout.split())
+    assert f"No model card of {SHIPPED}, which does not say how it did and was made; name its run folder" in said
     checked = re.search(r"small\.onnx: checked on (\d+) test faces, largest difference in probability (\S+), the same top", said)
     assert float(checked[2]) <= 1e-4
     words = re.search(r"int8\.onnx: accuracy (\S+) instead of (\S+) on (\d+) test faces; (\S+) instead of (\S+) ms", said)
@@ -58,7 +59,7 @@ def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
     faces = np.random.default_rng(0).integers(0, 256, (50, 48, 48), np.uint8)
     np.testing.assert_allclose(network.read(small)(faces), network.read(full)(faces), atol=0.25)
     assert network.read(small).recipe == network.read(full).recipe
-    slim, original = (checkpoint.load(path)[0].state_dict() for path in (tmp_path / "new/small.ckpt", SHIPPED))
+    slim, original = (checkpoint.load(path)[0].state_dict() for path in (tmp_path / "new/small.safetensors", SHIPPED))
     assert slim.keys() == original.keys()
     assert all(torch.equal(slim[name], original[name]) for name in slim)
 

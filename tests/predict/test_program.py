@@ -164,7 +164,10 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model", "nix"], "there is no model nix: name a run folder, a checkpoint (.ckpt) or an ONNX file (.onnx)"),
+        (
+            ["--model", "nix"],
+            "there is no model nix: name a run folder, a checkpoint (.ckpt, .safetensors) or an ONNX file (.onnx)",
+        ),
         (["--faces", "nix"], "there is no face detector nix: expected haar, whole, or the file of a YuNet model"),
         (["--min-face", "0"], "a smallest face of 0.0: expected a share of the shorter side, above 0 and up to 1"),
         (["--smooth", "-1"], "a smoothing of -1.0 seconds: expected 0 (none) or more"),
