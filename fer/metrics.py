@@ -104,21 +104,21 @@ class Temperature(Metric):
 
     full_state_update = False
     predicted: list[Tensor]
-    target: list[Tensor]
+    emotion: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("predicted", default=[], dist_reduce_fx="cat")
-        self.add_state("target", default=[], dist_reduce_fx="cat")
+        self.add_state("emotion", default=[], dist_reduce_fx="cat")
 
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        """Adds a batch: logits, float (B, 7), and classes, int64 (B,), or shares of each emotion, float (B, 7)."""
+    def update(self, predicted: Tensor, emotion: Tensor) -> None:
+        """Adds a batch: logits, float (B, 7), and classes, int64 (B,)."""
         self.predicted.append(predicted.float())
-        self.target.append(as_shares(target).float())
+        self.emotion.append(emotion)
 
     def compute(self) -> Tensor:
         """Gives the temperature, float64 ()."""
-        return torch.tensor(fit_temperature(dim_zero_cat(self.predicted), dim_zero_cat(self.target)), dtype=torch.float64)
+        return torch.tensor(fit_temperature(dim_zero_cat(self.predicted), dim_zero_cat(self.emotion)), dtype=torch.float64)
 
 
 class Predictions(Metric):

@@ -142,7 +142,8 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: Faces, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
         _, logits = self._step(batch, "val")
-        self.fit_temperature.update(logits, batch.target)
+        # Labels, not shares of votes: to be as sure as people agree is to be far less sure than one is right.
+        self.fit_temperature.update(logits, batch.emotion)
 
     def test_step(self, batch: Faces, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds one batch to the metrics of its test set and of all combined."""

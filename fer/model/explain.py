@@ -1,4 +1,4 @@
-"""What a network looked at: Grad-CAM (Selvaraju et al., 2017) over its last convolution, through captum."""
+"""What a network looked at: Grad-CAM (Selvaraju et al., 2017) over its last maps that are fine enough, through captum."""
 
 from __future__ import annotations
 
@@ -24,13 +24,10 @@ def gradcam(network: nn.Module, faces: NDArray[np.uint8], emotion: NDArray[np.in
         float32 (N, H, W): 0 where nothing spoke for it, 1 at the strongest place of each face (all 0 where nothing did).
 
     Raises:
-        UserError: The network has no convolution.
+        UserError: The network has no convolution, or none with maps of an eighth of a face's side.
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
-    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    if not convolutions:
-        raise UserError("Grad-CAM needs a convolution, and this network has none")
     device = next(network.parameters()).device
     planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
     heat = []
@@ -39,12 +36,32 @@ def gradcam(network: nn.Module, faces: NDArray[np.uint8], emotion: NDArray[np.in
         batch = to_input(torch.from_numpy(np.ascontiguousarray(planes[start : start + 64])).to(device))
         target = torch.from_numpy(emotion[start : start + 64]).to(device)
         with torch.compiler.set_stance("force_eager"):  # a compiled network would be compiled anew, for these few faces
-            coarse = LayerGradCam(network, convolutions[-1]).attribute(batch, target, relu_attributions=True)
+            coarse = LayerGradCam(network, _last_fine(network, batch[:1])).attribute(batch, target, relu_attributions=True)
         assert isinstance(coarse, torch.Tensor)
         heat.append(LayerAttribution.interpolate(coarse, faces.shape[1:3], "bilinear").detach().cpu()[:, 0])
     found = torch.cat(heat).numpy()
     scaled: NDArray[np.float32] = found / np.maximum(found.max((1, 2), keepdims=True), 1e-12)
     return scaled
+
+
+def _last_fine(network: nn.Module, face: torch.Tensor) -> nn.Module:
+    """Finds the last layer whose maps have an eighth of a face's side at least: on coarser ones no place can be told."""
+    found: list[nn.Module] = []
+
+    def note(layer: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[3] >= face.shape[3] // 8:
+            found.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in network.modules() if layer is not network]
+    try:
+        with torch.no_grad():
+            network(face)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise UserError("Grad-CAM needs a convolution, and this network has none")
+    return found[-1]
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], strength: float = 0.5) -> NDArray[np.uint8]:

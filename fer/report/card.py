@@ -93,7 +93,8 @@ def _front(run: Run, names: Sequence[str]) -> str:
         }
         for name in names
     ]
-    return yaml.safe_dump({"model-index": [{"name": run.folder.name, "results": results}]}, sort_keys=False)
+    front: str = yaml.safe_dump({"model-index": [{"name": run.folder.name, "results": results}]}, sort_keys=False)
+    return front
 
 
 def _accuracies(run: Run, names: Sequence[str]) -> pd.DataFrame:

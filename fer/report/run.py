@@ -52,7 +52,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in _flat(config).items():
-        if key not in _PLACES and not key.endswith(".root") and not key.startswith(("trainer.", "logger.")):
+        if key not in _PLACES and not key.endswith((".root", "._partial_")) and not key.startswith(("trainer.", "logger.")):
             node = key.removesuffix("._target_")
             found[node] = value if node == key else str(value).rpartition(".")[2]
     return found | ({"dataset": ", ".join(sorted(config["dataset"]))} if config.get("dataset") else {})

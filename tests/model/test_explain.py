@@ -8,23 +8,31 @@ from torch.nn import functional as F
 
 from fer.errors import UserError
 from fer.model.explain import gradcam, overlay
-from fer.model.networks import ThesisCNN, to_input
+from fer.model.networks import ResNet, ThesisCNN, to_input
 
 
 @pytest.mark.parametrize("shape", [(5, 48, 48), (2, 48, 48, 3)])
-def test_gradcam_is_the_formula_of_the_paper(noise, shape):
+@pytest.mark.parametrize(
+    ("kind", "options", "layer"),  # the last whose maps have 6x6 places: the norm of the fourth block, the third stage
+    [
+        (ThesisCNN, {"filters": [4, 4, 4, 8], "kernel_sizes": [3] * 4, "dense": [8]}, 16),
+        (ResNet, {"widths": [4, 4, 8, 8], "blocks": [1] * 4, "strides": [2] * 4}, 5),
+    ],
+)
+def test_gradcam_is_the_formula_of_the_paper(noise, shape, kind, options, layer):
     torch.manual_seed(0)
-    network = ThesisCNN(channels=3 if len(shape) == 4 else 1, filters=[4, 8], kernel_sizes=[3, 3], dense=[8]).eval()
+    network = kind(channels=3 if len(shape) == 4 else 1, **options).eval()
     faces, emotion = noise(0, *shape), np.arange(shape[0]) % 7
     heat = gradcam(network, faces, emotion)
     assert heat.shape == shape[:3]
     assert heat.dtype == np.float32
     planes = torch.tensor(faces)[:, None] if len(shape) == 3 else torch.tensor(faces).permute(0, 3, 1, 2)
     kept: list[torch.Tensor] = []
-    hook = network.features[5].register_forward_hook(lambda _module, _inputs, result: kept.append(result))
+    hook = network.features[layer].register_forward_hook(lambda _module, _inputs, result: kept.append(result))
     logits = network(to_input(planes))
     hook.remove()
     gradient = torch.autograd.grad(logits[range(shape[0]), emotion].sum(), kept[0])[0]
+    assert kept[0].shape[2:] == (6, 6)
     coarse = F.relu((gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True))
     expected = F.interpolate(coarse, shape[1:3], mode="bilinear")[:, 0]
     expected = expected / expected.amax((1, 2), keepdim=True).clamp_min(1e-12)
