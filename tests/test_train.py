@@ -40,6 +40,7 @@ def words(demo: Path, folder: Path, *more: str) -> list[str]:
         "epochs=4",
         "augment=light",
         "tta=flip",
+        "averaging=0.9",
         *more,
     ]
 
