@@ -176,13 +176,22 @@ def main() -> None:
     original = networks.read(arguments.run)
     if not isinstance(original, TorchNetwork):
         raise UserError(f"{arguments.run} is an ONNX file already: name a run folder or a checkpoint")
-    is_run = arguments.run.is_dir()
-    path = arguments.out or (arguments.run if is_run else arguments.run.parent) / "model.onnx"
-    if path.suffix != ".onnx":
-        raise UserError(f"--out {path}: expected a name that ends with .onnx")
-    data = _data(arguments.run, arguments.overrides, is_run)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "model.onnx"
+    if path.suffix == ".onnx":
+        files = _to_onnx(console, arguments, original, path)
+    elif path.suffix == checkpoint.SAFETENSORS and not arguments.int8:
+        checkpoint.write(path, original.module, {**original.recipe, "tests": dict(original.tests)})
+        console.print(f"{path}: weights and recipe, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+        files = [path]
+    else:
+        raise UserError(f"--out {path}: expected a name that ends with .onnx{'' if arguments.int8 else ' or .safetensors'}")
+    _write_card(console, path.with_suffix(".md"), arguments, files, original.module)
 
+
+def _to_onnx(console: Console, arguments: argparse.Namespace, original: TorchNetwork, path: Path) -> list[Path]:
+    """Writes the ONNX files and compares them with the original; gives what was written."""
+    data = _data(arguments.run, arguments.overrides)
+    path.parent.mkdir(parents=True, exist_ok=True)
     faces, emotion = data.faces.images[data.parts.test], data.faces.emotion[data.parts.test]
     expected = original(faces)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as draft:
@@ -196,18 +205,12 @@ def main() -> None:
         "emotion on all",
         soft_wrap=True,
     )
-    files = [path]
-    if arguments.int8:
-        small = path.with_stem(path.stem + "_int8")
-        quantize(path, data.faces.images[data.parts.train[:_CALIBRATION]], small)
-        _report_int8(console, path, small, faces, emotion)
-        files.append(small)
-    if arguments.weights:
-        slim = path.with_suffix(checkpoint.SAFETENSORS)
-        checkpoint.write(slim, original.module, {**original.recipe, "tests": dict(original.tests)})
-        console.print(f"{slim}: weights and recipe alone, {slim.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
-        files.append(slim)
-    _write_card(console, path.with_suffix(".md"), arguments, files, original.module)
+    if not arguments.int8:
+        return [path]
+    small = path.with_stem(path.stem + "_int8")
+    quantize(path, data.faces.images[data.parts.train[:_CALIBRATION]], small)
+    _report_int8(console, path, small, faces, emotion)
+    return [path, small]
 
 
 def _write_card(console: Console, path: Path, arguments: argparse.Namespace, files: list[Path], module: nn.Module) -> None:
@@ -237,11 +240,11 @@ def _report_int8(console: Console, path: Path, quantized: Path, faces: NDArray[n
     )
 
 
-def _data(run: Path, overrides: list[str], is_run: bool) -> FacesDataModule:
+def _data(run: Path, overrides: list[str]) -> FacesDataModule:
     """Rebuilds the data that a run was made on."""
     from hydra.utils import instantiate
 
-    named = [f"{'run' if is_run else 'checkpoint'}={run}", *overrides]
+    named = [f"{'run' if run.is_dir() else 'checkpoint'}={run}", *overrides]
     data: FacesDataModule = instantiate(config.composed(named, "eval").data, _convert_="all")
     data.prepare_data()
     try:
@@ -255,9 +258,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fer.export", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("overrides", nargs="*", help="where the data lies now, such as data.root=/data (as for eval.py)")
-    parser.add_argument("--out", type=Path, help="the file to write; else model.onnx in the run folder")
+    parser.add_argument(
+        "--out", type=Path, help="the file to write, .onnx or (weights for PyTorch) .safetensors; else model.onnx in the run folder"
+    )
     parser.add_argument("--int8", action="store_true", help="also write <name>_int8.onnx, and measure what it costs and gains")
-    parser.add_argument("--weights", action="store_true", help="also write <name>.safetensors: weights and recipe for PyTorch")
     parser.add_argument("--licence", default=_LICENCE, help="terms of use, for the file's metadata")
     return parser
 

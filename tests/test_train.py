@@ -145,7 +145,7 @@ def test_eval_gives_the_numbers_of_the_run(run, metrics, tmp_path):
 
 
 def test_an_export_brings_weights_and_a_model_card(run, metrics, tmp_path):
-    result = run_here("-m", "fer.export", run, "--weights", "--out", "new/faces.onnx", "--licence", "CC0", cwd=tmp_path)
+    result = run_here("-m", "fer.export", run, "--out", "new/faces.safetensors", "--licence", "CC0", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
     np.testing.assert_array_equal(networks.read(tmp_path / "new/faces.safetensors")(faces), networks.read(run)(faces))

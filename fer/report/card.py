@@ -62,7 +62,7 @@ def write(path: Path, place: Path, files: Sequence[str], parameters: int, licenc
         parameters=parameters,
         files=" and ".join(files),
         first=files[0],
-        onnx=any(name.endswith(".onnx") for name in files),
+        pixels="uint8" if files[0].endswith(".onnx") else "float in 0..1",
         emotions=EMOTIONS,
         drawn=run.metrics["data"]["drawn"],
         limits=[*(_SOURCES[name] for name in _SOURCES if name in run.tests), *_LIMITS],

@@ -7,11 +7,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 import fer
 from fer.errors import UserError
-from fer.model import checkpoint
 from fer.predict import network
 from fer.predict.network import SHIPPED
 from tests.conftest import run_here
@@ -43,9 +41,7 @@ def test_any_number_of_faces_gives_what_the_network_gives(onnx_file, shipped, no
 
 
 def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
-    result = run_here(
-        "-m", "fer.export", SHIPPED, *on_drawn_faces(demo), "--out", "new/small.onnx", "--int8", "--weights", cwd=tmp_path
-    )
+    result = run_here("-m", "fer.export", SHIPPED, *on_drawn_faces(demo), "--out", "new/small.onnx", "--int8", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     said = " ".join(result.stdout.split())
     assert f"No model card of {SHIPPED}, which does not say how it did and was made; name its run folder" in said
@@ -59,9 +55,16 @@ def test_the_program_checks_on_the_test_faces_and_measures_int8(demo, tmp_path):
     faces = np.random.default_rng(0).integers(0, 256, (50, 48, 48), np.uint8)
     np.testing.assert_allclose(network.read(small)(faces), network.read(full)(faces), atol=0.25)
     assert network.read(small).recipe == network.read(full).recipe
-    slim, original = (checkpoint.load(path)[0].state_dict() for path in (tmp_path / "new/small.safetensors", SHIPPED))
-    assert slim.keys() == original.keys()
-    assert all(torch.equal(slim[name], original[name]) for name in slim)
+
+
+def test_safetensors_hold_the_weights_and_need_no_data(tmp_path):
+    result = run_here("-m", "fer.export", SHIPPED, "--out", "new/small.safetensors", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "new/small.safetensors").read_bytes() == SHIPPED.read_bytes()
+    for name, more in (("small.pt", []), ("small.safetensors", ["--int8"])):
+        result = run_here("-m", "fer.export", SHIPPED, "--out", name, *more, cwd=tmp_path)
+        assert result.returncode == 2
+        assert result.stderr == f"error: --out {name}: expected a name that ends with .onnx{'' if more else ' or .safetensors'}\n"
 
 
 def test_without_the_test_faces_nothing_is_exported(tmp_path):
