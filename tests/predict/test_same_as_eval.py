@@ -73,7 +73,8 @@ def test_where_the_face_is_known_nearly_all_are_the_same(evaluated):
 
 def test_where_haar_finds_it_those_the_network_is_sure_of_are_the_same(evaluated):
     faces, rows = evaluated
-    rows = rows[rows[list(fer.EMOTIONS)].max(axis=1) > 0.95]
+    sure = rows[list(fer.EMOTIONS)].max(axis=1)
+    rows = rows[sure >= sure.quantile(0.6)]  # by rank, since a temperature moves every threshold
     several = np.tile(rows.index, 3)  # in three sizes and places each
     found = fer.load(device="cpu").predict([picture for picture, _ in pasted(faces[several], (320, 240))])
     both = [(at[0].emotion, expected) for at, expected in zip(found, rows["predicted"][several], strict=True) if at]
