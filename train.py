@@ -67,12 +67,13 @@ def main(config: DictConfig) -> float | None:
     rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
     finish.show_data(folder, data)
     trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
-
-    chosen = folder / CHECKPOINTS[config.test]
-    trainer.test(classifier, data, ckpt_path=chosen, weights_only=True, verbose=False)
-    trained = checkpoint.read(chosen)["fer"]["metrics"]
+    # Not by ckpt_path: Lightning would resume, with the history until then and the weights beside an average.
+    tested = checkpoint.read(folder / CHECKPOINTS[config.test])
+    classifier.load_state_dict(tested["state_dict"])
+    classifier.temperature = tested["fer"].get("temperature", 1.0)
+    trainer.test(classifier, data, verbose=False)
     ran = run.environment(time.perf_counter() - began, ["train.py", *HydraConfig.get().overrides.task])
-    return finish.report(folder, config.test, trainer, classifier, data, plain, trained, data.training, ran)
+    return finish.report(folder, config.test, trainer, classifier, data, plain, tested["fer"]["metrics"], data.training, ran)
 
 
 if __name__ == "__main__":

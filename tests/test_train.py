@@ -187,6 +187,24 @@ def test_eval_takes_other_data_and_the_best_weights(run, metrics, tmp_path):
     assert (predictions["seen"] == "image").any()
 
 
+def test_the_best_weights_are_tested_and_every_epoch_is_told(run, tmp_path):
+    shutil.copytree(run, tmp_path / "again")
+    history = pd.read_csv(run / "history.csv")
+    assert history["val/accuracy"].idxmax() < len(history) - 1  # else best and last are the same
+    for program, words in (
+        ("train.py", ["resume=again", "test=best", "allow_changes=true"]),
+        ("eval.py", ["run=again", "hydra.run.dir=eval"]),
+    ):
+        result = run_here(REPOSITORY / program, *words, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    ours, again = (json.loads((tmp_path / folder / "metrics.json").read_text()) for folder in ("again", "eval"))
+    assert ours["tested"] == again["tested"] == "best"
+    assert ours["test"] == again["test"]
+    assert ours["trained"]["val/accuracy"] == pytest.approx(history["val/accuracy"].max(), abs=1e-6)
+    assert ours["epochs"] == len(history)
+    assert ours["history"]["val/accuracy"] == pytest.approx(history["val/accuracy"].tolist())
+
+
 def test_eval_of_a_bare_checkpoint_says_that_it_may_have_seen_the_faces(run, tmp_path):
     shutil.copy(run / "checkpoints/last.ckpt", tmp_path / "given.ckpt")
     result = run_here(REPOSITORY / "eval.py", "checkpoint=given.ckpt", "hydra.run.dir=out", cwd=tmp_path)

@@ -10,7 +10,6 @@ import pandas as pd
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torchvision.utils import make_grid
@@ -59,17 +58,8 @@ def callbacks(folder: Path, early_stopping: int | None, averaging: float | None 
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
     if averaging is not None:  # all weights in one go; Lightning's EMAWeightAveraging takes them one by one
         average = get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
-        made.append(Averaging(multi_avg_fn=average))
+        made.append(WeightAveraging(multi_avg_fn=average))
     return made
-
-
-class Averaging(WeightAveraging):
-    """Averages weights; Lightning's would test the last step's, since it takes every loading for a resumption."""
-
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Goes on with the weights beside the average where training resumes; a test keeps the average."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 class Keep(ModelCheckpoint):
