@@ -180,6 +180,8 @@ def main() -> None:
     if path.suffix == ".onnx":
         files = _to_onnx(console, arguments, original, path)
     elif path.suffix == checkpoint.SAFETENSORS and not arguments.int8:
+        if arguments.overrides:
+            raise UserError(f"{' '.join(arguments.overrides)}: {path.name} needs no data, so leave it out")
         checkpoint.write(path, original.module, {**original.recipe, "tests": dict(original.tests)})
         console.print(f"{path}: weights and recipe, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
         files = [path]

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -78,11 +77,6 @@ def evaluate(emotion: Tensor, probabilities: Tensor) -> dict[str, Any]:
     loss = torch.nn.functional.nll_loss(probabilities.clamp_min(1e-12).log(), emotion)
     collection.update(preds=probabilities.argmax(1), target=emotion, value=loss, weight=len(emotion))
     return plain(collection.compute())
-
-
-def as_shares(target: Tensor) -> Tensor:
-    """Gives targets as shares of each emotion, (N, 7): classes, int64 (N,), as ones and zeros, and shares as they are."""
-    return one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target
 
 
 def calibration_error(emotion: Tensor, probabilities: Tensor, bins: int = 15) -> float:

@@ -279,6 +279,7 @@ CASES: dict[str, tuple[str, str, str, Make | None]] = {
     "predict: a list for a record": (PREDICT, f"{ASTRONAUT} --model run", "run/config.yaml is damaged", recorded("- 1")),
     "predict: unknown weights": (PREDICT, f"{ASTRONAUT} --model run", "run/config.yaml is damaged", recorded("test: newest")),
     "export: no run": (EXPORT, "nix", "there is no model nix", None),
+    "export: an override for weights": (EXPORT, f"{SHIPPED} data.rot=x --out a.safetensors", "data.rot=x: a.safetensors needs no data, so leave it out", None),
     "export: another name": (EXPORT, f"{SHIPPED} --out a.txt", "expected a name that ends with .onnx", None),
     "report: no run": (REPORT, "nix", "nix is no folder", None),
     "report: no run in there": (REPORT, "empty", "empty holds no run", lambda folder: (folder / "empty").mkdir()),

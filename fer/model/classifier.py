@@ -16,7 +16,7 @@ from torchmetrics import MetricCollection
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.metrics import Predictions, Temperature, as_shares, classification_metrics
+from fer.metrics import Predictions, Temperature, classification_metrics
 from fer.model.networks import predicted, to_input
 from fer.results import CHECKPOINTS, COMBINED, PER_CLASS
 
@@ -53,7 +53,7 @@ def mixed(images: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     order = torch.randperm(len(images), device=images.device)
-    shares = as_shares(target).to(images.dtype)
+    shares = (F.one_hot(target, len(EMOTIONS)) if target.ndim == 1 else target).to(images.dtype)
     return images.lerp(images[order], share), shares.lerp(shares[order], share)
 
 

@@ -32,13 +32,14 @@ def gradcam(network: nn.Module, faces: NDArray[np.uint8], emotion: NDArray[np.in
     planes = faces[:, None] if faces.ndim == 3 else faces.transpose(0, 3, 1, 2)
     heat = []
     network.eval()
-    for start in range(0, len(faces), 64):
-        batch = to_input(torch.from_numpy(np.ascontiguousarray(planes[start : start + 64])).to(device))
-        target = torch.from_numpy(emotion[start : start + 64]).to(device)
-        with torch.compiler.set_stance("force_eager"):  # a compiled network would be compiled anew, for these few faces
-            coarse = LayerGradCam(network, _last_fine(network, batch[:1])).attribute(batch, target, relu_attributions=True)
-        assert isinstance(coarse, torch.Tensor)
-        heat.append(LayerAttribution.interpolate(coarse, faces.shape[1:3], "bilinear").detach().cpu()[:, 0])
+    with torch.compiler.set_stance("force_eager"):  # a compiled network would be compiled anew, for these few faces
+        explained = LayerGradCam(network, _last_fine(network, torch.zeros(1, *planes.shape[1:], device=device)))
+        for start in range(0, len(faces), 64):
+            batch = to_input(torch.from_numpy(np.ascontiguousarray(planes[start : start + 64])).to(device))
+            target = torch.from_numpy(emotion[start : start + 64]).to(device)
+            coarse = explained.attribute(batch, target, relu_attributions=True)
+            assert isinstance(coarse, torch.Tensor)
+            heat.append(LayerAttribution.interpolate(coarse, faces.shape[1:3], "bilinear").detach().cpu()[:, 0])
     found = torch.cat(heat).numpy()
     scaled: NDArray[np.float32] = found / np.maximum(found.max((1, 2), keepdims=True), 1e-12)
     return scaled

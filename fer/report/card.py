@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -12,10 +11,10 @@ import yaml
 
 from fer.emotions import EMOTIONS
 from fer.errors import UserError
-from fer.report.run import classification_report
+from fer.report.run import classification_report, confusion_matrix
 from fer.report.statistics import wilson
 from fer.report.study import Run, collect
-from fer.report.table import shown
+from fer.report.table import markdown, shown
 from fer.results import COMBINED
 
 _SOURCES = {
@@ -53,6 +52,7 @@ def write(path: Path, place: Path, files: Sequence[str], parameters: int, licenc
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["table"] = lambda frame: markdown(shown(frame))
     tests = [(name, values) for name, values in run.tests.items() if name != COMBINED or len(run.tests) > 2]
     text = environment.get_template("card.md").render(
         front=_front(run, [name for name, _ in tests]),
@@ -66,11 +66,13 @@ def write(path: Path, place: Path, files: Sequence[str], parameters: int, licenc
         emotions=EMOTIONS,
         drawn=run.metrics["data"]["drawn"],
         limits=[*(_SOURCES[name] for name in _SOURCES if name in run.tests), *_LIMITS],
-        accuracy=_markdown(_accuracies(run, [name for name, _ in tests])),
+        accuracy=_accuracies(run, [name for name, _ in tests]),
         seed=run.settings["seed"],
-        tests=[(name, _markdown(classification_report(values).reset_index()), _matrix(values)) for name, values in tests],
+        tests=[
+            (name, classification_report(values).reset_index(), confusion_matrix(values).reset_index()) for name, values in tests
+        ],
         calibration=_calibration(run),
-        counts=_markdown(_counts(run.metrics["data"]["counts"])),
+        counts=_counts(run.metrics["data"]["counts"]),
         data=_data(run),
         command=run.environment.get("command", "not recorded"),
         made=_made(run),
@@ -107,11 +109,6 @@ def _accuracies(run: Run, names: Sequence[str]) -> pd.DataFrame:
                 row = {"test set": name, "faces": which, "number": faces, "accuracy": found[name]["accuracy"]}
                 rows.append(row | {"low": low, "high": high, "macro F1": found[name]["macro"]["f1"]})
     return pd.DataFrame(rows)
-
-
-def _matrix(values: Mapping[str, Any]) -> str:
-    matrix = pd.DataFrame(values["confusion_matrix"], columns=list(EMOTIONS))
-    return _markdown(pd.concat([pd.DataFrame({"": list(EMOTIONS)}), matrix], axis=1))
 
 
 def _counts(counts: Mapping[str, Mapping[str, Sequence[int]]]) -> pd.DataFrame:
@@ -154,8 +151,3 @@ def _made(run: Run) -> str:
         f"{'by validation accuracy ' if run.metrics['tested'] == 'best' else ''}were kept and tested once. Python "
         f"{found['python']}, {versions}."
     )
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    cells: str = shown(frame).to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
-    return cells

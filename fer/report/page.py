@@ -18,7 +18,7 @@ from fer.emotions import EMOTIONS
 from fer.report import comparison, figures, replication
 from fer.report.run import save
 from fer.report.study import Run, Study, collect, study
-from fer.report.table import Table, shown
+from fer.report.table import Table, markdown, shown
 from fer.results import COMBINED
 
 PAGE, MARKDOWN = "index.html", "report.md"
@@ -145,8 +145,7 @@ def _markdown(cells: _Cells, pictures: Sequence[Picture], missing: Sequence[str]
     for picture in pictures:
         parts.append(f"![{picture.caption}](figures/{picture.key}.png)")
     for table, frame in cells:
-        text = frame.to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
-        parts += [f"## {table.title}", text, f"{table.note} [CSV](tables/{table.key}.csv)"]
+        parts += [f"## {table.title}", markdown(frame), f"{table.note} [CSV](tables/{table.key}.csv)"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -131,10 +131,14 @@ def write_tests(folder: Path, tests: Mapping[str, Mapping[str, Any]], title: str
     """
     for name, metrics in tests.items():
         classification_report(metrics).to_csv(folder / f"classification_report_{name}.csv")
-        matrix = pd.DataFrame(metrics["confusion_matrix"], index=pd.Index(EMOTIONS, name="true"), columns=list(EMOTIONS))
-        matrix.to_csv(folder / f"confusion_matrix_{name}.csv")
+        confusion_matrix(metrics).to_csv(folder / f"confusion_matrix_{name}.csv")
         heading = f"{title}: {name}, accuracy {metrics['accuracy']:.3f} on {sum(metrics['support']):,} faces"
         save(figures.confusion_matrix(metrics["confusion_matrix"], heading), folder / f"confusion_matrix_{name}.png")
+
+
+def confusion_matrix(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Tabulates a test set's confusion matrix: rows are the true emotion, columns what was predicted."""
+    return pd.DataFrame(metrics["confusion_matrix"], index=pd.Index(EMOTIONS, name="true"), columns=list(EMOTIONS))
 
 
 def classification_report(metrics: Mapping[str, Any]) -> pd.DataFrame:

@@ -37,6 +37,12 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def markdown(cells: pd.DataFrame) -> str:
+    """Writes cells that are text as a table in Markdown."""
+    text: str = cells.to_markdown(index=False, disable_numparse=True, tablefmt="pipe")
+    return text
+
+
 def _cell(value: Any, signed: bool) -> str:
     """A number as the page shows it: counts whole, shares with three digits, tiny p-values as such, nothing for NaN."""
     if isinstance(value, str):

@@ -64,8 +64,8 @@ def measure(predictor: Predictor, faces: NDArray[np.uint8]) -> None:
     same, confidence = given.argmax(1) == expected.argmax(1), expected.max(1)
     sure, surest = confidence > 0.5, confidence >= np.median(confidence)
     print(
-        f"  same emotion: {same.mean():.3f} of them, {same[sure].mean():.3f} of the {sure.mean():.0%} it is more than half sure of, "
-        f"{same[surest].mean():.3f} of the half that it is surest of"
+        f"  same emotion: {same.mean():.3f} of them, {same[sure].mean():.3f} of the {sure.mean():.0%} it is more than half sure "
+        f"of, {same[surest].mean():.3f} of the half that it is surest of"
     )
 
 
