@@ -69,6 +69,13 @@ def test_optimizers_have_the_thesis_settings(name):
         assert got[name]() == thesis[name]
 
 
+@pytest.mark.parametrize("experiment", ["fer2013_small", "shipped", "best", "fer2013_best"])
+@pytest.mark.parametrize("choice", ["augment=none", "augment=light", "optimizer=rmsprop", "scheduler=cosine"])
+def test_an_option_replaces_the_experiments_own(experiment, choice):
+    group = choice.split("=")[0]
+    assert compose(f"experiment={experiment}", choice)[group] == compose("data=thesis", choice)[group]
+
+
 def test_the_thesis_composes_to_its_settings():
     composed = compose("data=thesis")
     assert (composed.epochs, composed.batch_size, composed.test, composed.contempt) == (200, 64, "last", "as_neutral")

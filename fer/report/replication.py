@@ -61,7 +61,7 @@ def missing(study: Study) -> list[str]:
         sentences.append("Table 4.5: all finished runs are equally long (python train.py experiment=thesis_epochs).")
     absent = [name for name in thesis.SETS if name not in base.runs[0].tests]
     if absent:
-        sentences.append(f"Tables 4.4 to 4.13: {base.label} was not tested on {', '.join(absent)}.")
+        sentences.append(f"Tables 4.4 to 4.13 lack a test of {base.label} on {', '.join(absent)}.")
     if all(len(group.runs) == 1 for group in study.groups):
         sentences.append("Every number is from one seed: add seed=0,1,2 to see how far chance moves it.")
     return sentences
