@@ -104,6 +104,22 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, name, message):
     assert re.match(rf"UserError the checkpoint {name} cannot be written \(.+\); {message}: make room", result.stdout)
 
 
+def test_a_disk_that_fills_ends_the_run_with_one_sentence(demo, tmp_path):
+    """Checkpoints are written while the next epoch is trained, and yet none is lost in silence."""
+    (tmp_path / "full.py").write_text(
+        "import resource, signal, train\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "train.main()\n"
+    )
+    options = ["model.dense=[512]", "epochs=3", "dataset=[kdef]", "logger=csv", "data.scale=null", "hydra.run.dir=run"]
+    result = run_program("full.py", *SMALL, *options, f"data.root={demo}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert re.match(r"error: the checkpoint .+\.ckpt cannot be written", result.stderr)
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "run/checkpoints").glob("*")), "part of a checkpoint was left"
+
+
 def program(monkeypatch, folder: Path, *words: object, name: str = "train") -> int:
     """Runs train.py or eval.py in this process, in a folder; gives its exit code."""
     monkeypatch.chdir(folder)

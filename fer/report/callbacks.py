@@ -9,7 +9,8 @@ import lightning as L
 import pandas as pd
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from PIL import Image
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torchvision.utils import make_grid
@@ -35,8 +36,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def plugins() -> list[Any]:
-    """Makes the Trainer's plugins: whole checkpoints, and SLURM without Lightning's requeueing, since `fer.cluster` does it."""
-    return [WholeCheckpoints(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
+    """Makes the Trainer's plugins: whole checkpoints, and SLURM without Lightning's requeueing, since `fer.cluster` does it.
+
+    Checkpoints are written in a thread of their own, one after the other, while the next epoch is trained.
+    """
+    return [AsyncCheckpointIO(WholeCheckpoints()), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
 
 
 def callbacks(folder: Path, early_stopping: int | None, averaging: float | None = None) -> list[L.Callback]:
@@ -56,10 +60,36 @@ def callbacks(folder: Path, early_stopping: int | None, averaging: float | None 
     ]
     if early_stopping is not None:
         made.append(EarlyStopping("val/accuracy", mode="max", patience=early_stopping, check_on_train_epoch_end=True))
-    if averaging is not None:  # all weights in one go; Lightning's EMAWeightAveraging takes them one by one
-        average = get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
-        made.append(WeightAveraging(multi_avg_fn=average))
+    if averaging is not None:
+        made.append(Average(averaging))
     return made
+
+
+class Average(WeightAveraging):
+    """Averages the weights over the steps, all of them in one go and without waiting for the device.
+
+    Lightning's own asks the device at every step whether there is an average yet; here the number of steps says so.
+
+    Args:
+        decay: Share of the averaged weights that each step leaves, 0..1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().__init__(multi_avg_fn=self.update)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Takes the weights after a step into the average."""
+        if not self._latest_update_step:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        elif trainer.global_step > self._latest_update_step:
+            assert self._average_model is not None
+            averaged, new = ([*part.parameters(), *part.buffers()] for part in (self._average_model.module, pl_module))
+            fractional = [pair for pair in zip(averaged, new, strict=True) if pair[0].is_floating_point()]
+            self.update(*zip(*fractional, strict=True), None)
+            self._latest_update_step = trainer.global_step
 
 
 class Keep(ModelCheckpoint):
@@ -132,7 +162,7 @@ class Pictures(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Draws the validation set's confusion matrix, about twenty times a run."""
         every = max(1, (trainer.max_epochs or 1) // 20)
-        if (trainer.current_epoch + 1) % every == 0 and "val" in pl_module.computed:
+        if (trainer.current_epoch + 1) % every == 0 and board.boards(trainer):
             matrix = pl_module.computed["val"]["confusion_matrix"].tolist()
             board.add_figure(
                 trainer, "val/confusion_matrix", figures.confusion_matrix(matrix, f"validation, epoch {trainer.current_epoch + 1}")
