@@ -43,7 +43,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 _CHOICES = {
     "contempt": ("as_neutral", "drop"),
     "test": ("last", "best"),
-    "tta": (None, "flip"),
+    "tta": (None, "flip", "tencrop"),
     "compile": (None, "default", "reduce-overhead", "max-autotune"),
 }
 

@@ -40,7 +40,7 @@ class _Recipe(_Plain):
     config: dict[str, Any] = {}
     data: str = ""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    tta: Literal["flip"] | None = None
+    tta: Literal["flip", "tencrop"] | None = None
     metrics: dict[str, float] = {}
     tests: dict[str, _Test] = {}
 

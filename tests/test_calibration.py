@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.transforms import functional
 
 from fer.calibration import fit_temperature
 from fer.metrics import Temperature, calibration_error
@@ -59,3 +60,12 @@ def test_flipping_averages_probabilities_before_the_temperature():
     expected = both ** (1 / 1.7) / (both ** (1 / 1.7)).sum(1, keepdim=True)
     torch.testing.assert_close(predicted(network, faces, 1.7, "flip").exp(), expected)
     torch.testing.assert_close(predicted(network, faces), network(faces).log_softmax(1))
+
+
+def test_ten_crops_are_torchvisions_44_of_48_pixels():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48 * 48, 7)).double()
+    faces = torch.rand(3, 1, 48, 48, dtype=torch.float64)
+    crops = [functional.resize(crop, [48, 48], antialias=False) for crop in functional.ten_crop(faces, [44, 44])]
+    expected = torch.stack([network(crop).softmax(1) for crop in crops]).mean(0)
+    torch.testing.assert_close(predicted(network, faces, tta="tencrop").exp(), expected)

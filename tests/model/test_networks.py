@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -98,6 +99,19 @@ def test_the_residual_network_is_torchvisions(training):
     theirs.load_state_dict(dict(zip(names, ours.state_dict().values(), strict=True)))
     faces = torch.rand(2, 1, 48, 48, dtype=torch.float64)
     torch.testing.assert_close(ours(faces), theirs(faces))
+
+
+@pytest.mark.parametrize("width", [4, 16])
+def test_gradients_of_narrow_stages(width):
+    """torch's own of a strided 1x1 convolution on the CPU write past their end below 16 channels."""
+    torch.manual_seed(0)
+    network = ResNet(widths=[width, 8], blocks=[1, 1], strides=[2, 2]).eval().to(memory_format=torch.channels_last)
+    faces = to_input(torch.randint(256, (8, 1, 48, 48), dtype=torch.uint8))
+    exact = copy.deepcopy(network).double()
+    network(faces).square().sum().backward()
+    exact(faces.double()).square().sum().backward()
+    for ours, theirs in zip(network.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
