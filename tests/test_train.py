@@ -380,6 +380,6 @@ def test_the_gpu_recipe_compiles_and_its_checkpoint_is_a_plain_one(demo, tmp_pat
     result = run_program(REPOSITORY / "train.py", *network, "data.scale=null", f"data.root={demo}", *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     network, described = checkpoint.load(tmp_path / "run/checkpoints/last.ckpt")
-    assert described["config"]["compile"] == "default"
+    assert described["config"]["compile"] == "reduce-overhead"
     faces = torch.zeros(2, 1, 48, 48)
     assert network(faces).dtype == torch.float32

@@ -107,8 +107,10 @@ class Classifier(L.LightningModule):
         self.predictions = Predictions()
         self.tta, self.temperature, self.fit_temperature = tta, temperature, Temperature()
         self.tested: tuple[Tensor, Tensor] | None = None
+        self._sizes: dict[bool, int] | None = None  # in training or not -> faces of the batches that are compiled for
         if compile_mode is not None:
             self.network.compile(mode=compile_mode)
+            self._sizes = {}
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
         self.computed: dict[str, dict[str, Tensor]] = {}
         self.history: list[dict[str, float]] = []
@@ -119,6 +121,16 @@ class Classifier(L.LightningModule):
         logits: Tensor = self.network(to_input(images))
         return logits
 
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor
+        if self._sizes is not None and len(images) != self._sizes.setdefault(self.training, len(images)):
+            # The last batch of an epoch: to compile for its size too takes longer than it would save.
+            with torch.compiler.set_stance("force_eager"):
+                logits = self.network(images)
+        else:
+            logits = self.network(images)
+        return logits
+
     def _step(self, batch: Faces, *stages: str, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         images, target = to_input(batch.images), batch.target
         training: dict[str, Any] = {}
@@ -126,9 +138,9 @@ class Classifier(L.LightningModule):
             training = {"weight": self.loss_weights, "label_smoothing": self.label_smoothing}
             if self.mixup:
                 images, target = mixed(images, target, self.mixup)
-            logits = self.network(images)
+            logits = self._logits(images)
         else:
-            logits = predicted(self.network, images, temperature, self.tta)
+            logits = predicted(self._logits, images, temperature, self.tta)
         loss = F.cross_entropy(logits, target, **training)
         guesses = logits.detach().argmax(1)
         for stage in stages:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 
 import lightning as L
 import numpy as np
@@ -50,6 +51,20 @@ def fitted(data, epochs=2):
     run.fit(classifier, data)
     run.test(classifier, data, verbose=False)
     return classifier
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_an_epochs_last_batch_is_not_compiled_for(data, monkeypatch):
+    """To compile the network for its size too takes longer than all of an epoch."""
+    sizes = {len(batch.target) for loader in (data.train_dataloader(), data.val_dataloader()) for batch in loader}
+    assert len(sizes) > 2
+    monkeypatch.setattr(torch._dynamo.config, "automatic_dynamic_local_pgo", False)  # what runs before have found
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    classifier = Classifier(small_network(), functools.partial(torch.optim.SGD, lr=0.01), compile_mode="default")
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
+    L.Trainer(max_epochs=2, accelerator="cpu", **options).fit(classifier, data)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # training, validation
 
 
 def test_averaged_weights_are_validated_and_kept(data, tmp_path):
