@@ -67,6 +67,7 @@ def main(config: DictConfig) -> float | None:
     rank_zero_only(data.training.to_csv)(folder / TRAINING, index=False)
     finish.show_data(folder, data)
     trainer.fit(classifier, data, ckpt_path=resume, weights_only=True)
+    trainer.strategy.barrier()  # the first process has written all checkpoints only now
     # Not by ckpt_path: Lightning would resume, with the history until then and the weights beside an average.
     tested = checkpoint.read(folder / CHECKPOINTS[config.test])
     classifier.load_state_dict(tested["state_dict"])

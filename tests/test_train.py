@@ -347,7 +347,8 @@ def test_data_command_prints_the_tables_and_the_errors_of_the_thesis(demo, tmp_p
 
 def test_two_processes_train_one_network_and_test_every_face_once(demo, tmp_path):
     options = ["epochs=1", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "augment=device"]
-    arguments = [*SMALL[:3], "data.scale=null", f"data.root={demo}", *options]
+    large = "model.dense=[3000]"  # the second process must not test before the first has written this checkpoint
+    arguments = [*SMALL[:2], large, "data.scale=null", f"data.root={demo}", *options]
     result = run_program(REPOSITORY / "train.py", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("epoch 1/1: ") == result.stdout.count("Everything is in") == 1
