@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -122,13 +123,10 @@ class Classifier(L.LightningModule):
         return logits
 
     def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor
-        if self._sizes is not None and len(images) != self._sizes.setdefault(self.training, len(images)):
-            # The last batch of an epoch: to compile for its size too takes longer than it would save.
-            with torch.compiler.set_stance("force_eager"):
-                logits = self.network(images)
-        else:
-            logits = self.network(images)
+        # The last batch of an epoch: to compile for its size too takes longer than it would save.
+        odd = self._sizes is not None and len(images) != self._sizes.setdefault(self.training, len(images))
+        with torch.compiler.set_stance("force_eager") if odd else contextlib.nullcontext():
+            logits: Tensor = self.network(images)
         return logits
 
     def _step(self, batch: Faces, *stages: str, temperature: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,21 +41,19 @@ def predicted(network: Callable[[Tensor], Tensor], images: Tensor, temperature: 
     Returns:
         float (N, 7); its exponentials sum to 1.
     """
-    first, *others = _views(images, tta)
-    found = network(first).log_softmax(1)
-    for view in others:
-        found = torch.logaddexp(found, network(view).log_softmax(1))  # off by a constant, which the last line ends
+    each = (network(view).log_softmax(1) for view in _views(images, tta))
+    found = functools.reduce(torch.logaddexp, each)  # off by a constant, which the next line ends
     return (found / temperature).log_softmax(1)
 
 
 def _views(images: Tensor, tta: str | None) -> Iterator[Tensor]:
-    crops = [images]
+    crops: Iterable[Tensor] = [images]
     if tta == "tencrop":
         size = images.shape[-2:]
         height, width = (round(side * 11 / 12) for side in size)
         down, right = size[0] - height, size[1] - width
         corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
-        crops = [F.interpolate(images[..., y : y + height, x : x + width], size, mode="bilinear") for y, x in corners]
+        crops = (F.interpolate(images[..., y : y + height, x : x + width], size, mode="bilinear") for y, x in corners)
     for crop in crops:
         yield crop
         if tta:

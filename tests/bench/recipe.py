@@ -1,16 +1,14 @@
-"""Times whole training steps of a recipe (augmentation, network, loss, gradients, optimizer) on made-up faces that lie on the
-device, in bfloat16 on a GPU and float32 on a CPU; the choices are train.py's:
+"""Times whole training steps of a recipe (network, loss, gradients, optimizer, and augmentation if of whole batches) on made-up
+faces that lie on the device, in bfloat16 on a GPU and float32 on a CPU; the choices are train.py's:
 
     python tests/bench/recipe.py experiment=fer2013_best batch_size=512 compile=default
 """
 
 from __future__ import annotations
 
-import time
-
 import torch
 from hydra.utils import instantiate
-from measured import arguments, show
+from measured import arguments, show, timed
 
 from fer.config import composed, friendly
 from fer.data.augment import BatchAugmentation
@@ -43,16 +41,14 @@ def main() -> None:
         loss.backward()
         optimizer.step()
 
-    def waited(steps: int) -> float:
-        began = time.perf_counter()
-        for _ in range(steps):
+    def steps(count: int) -> None:
+        for _ in range(count):
             step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - began
 
-    first = waited(3)
-    seconds = [waited(given.steps) / given.steps for _ in range(3)]
+    (first,) = timed(lambda: steps(3))
+    seconds = [value / given.steps for value in timed(lambda: steps(given.steps), 3)]
     faces = config.batch_size / min(seconds)
     rows = {" ".join(given.choices) or "train.py": [1000 * value for value in seconds]}
     show("Training step", "ms", rows, given.json, first_three_steps=f"{first:.1f} s", best=f"{faces:,.0f} faces/s")
